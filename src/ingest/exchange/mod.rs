@@ -1,0 +1,134 @@
+//! The venues: one file each, all with the same items in the same order.
+//!
+//! [`EXCHANGES`] is the table; everything else loops over it. Adding a venue is one file here, one
+//! row in that table and one in [`Venue`].
+
+use super::instrument::{Instrument, Instruments};
+use crate::event::{Completeness, Event, Venue};
+use crate::symbol::Symbol;
+
+/// What a frame came to. Exactly one verdict per frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Understood; it may still have held no event (`"data":[]`).
+    Decoded,
+    /// Understood and of no interest, by name: `ack`, `pong`, `kline`...
+    Ignored(&'static str),
+    /// Not understood, by reason: `json`, `schema`...
+    Rejected(&'static str),
+    /// The venue says something that the connection must act on.
+    Control(Control),
+}
+
+/// What a venue says about the connection. Counted as ignored, under [`Control::name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A subscription was acknowledged.
+    Ack,
+    /// A subscription was refused.
+    Refused,
+    /// The answer to our heartbeat.
+    Pong,
+    /// The venue will close this connection soon.
+    Closing,
+    /// Any other notice.
+    Notice,
+}
+
+impl Control {
+    /// The name it is counted under.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Refused => "refused",
+            Self::Pong => "pong",
+            Self::Closing => "closing",
+            Self::Notice => "notice",
+        }
+    }
+}
+
+/// What the venue said beside the normalised event, for `decode`.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The venue's own symbol.
+    pub symbol: &'a str,
+    /// Base quantity; `None` when the contract's size is unknown.
+    pub quantity: Option<f64>,
+}
+
+/// Where parsed items go, in the order of the frame.
+pub trait Items {
+    /// One event. `received`, `stamp.back_ms`, `parse_ns` and `line` are filled in by the reader.
+    fn event(&mut self, event: Event, origin: Origin<'_>);
+    /// One item that was refused, by reason: `price`, `quantity`, `symbol`...
+    fn refuse(&mut self, reason: &'static str);
+}
+
+/// One kind of connection to a venue.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    /// Its name within the venue: `market`, `public`, `linear`...
+    pub name: &'static str,
+    /// The real endpoint, `wss://host[:port]/path`.
+    pub url: &'static str,
+}
+
+/// What to subscribe to.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Symbols whose trades, book top, mark, funding and open interest are heard.
+    pub reference: Vec<Symbol>,
+    /// Addresses whose fills are heard (Hyperliquid).
+    pub addresses: Vec<String>,
+}
+
+/// What keeps a connection open from our side.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    /// How often, ms.
+    pub every_ms: u64,
+    /// The text frame to send; `None` for a WebSocket ping.
+    pub text: Option<&'static str>,
+}
+
+/// A REST request that lists instruments.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing {
+    /// `https://host/path?query`.
+    pub url: &'static str,
+    /// Body of a POST; `None` for a GET.
+    pub body: Option<&'static str>,
+}
+
+/// A venue.
+pub trait Exchange: Sync {
+    /// Which.
+    fn venue(&self) -> Venue;
+    /// Its connections.
+    fn routes(&self) -> &'static [Route];
+    /// Text frames that subscribe on `route`, chunked within the venue's limits.
+    fn subscriptions(&self, route: &Route, known: &Instruments, wanted: &Wanted) -> Vec<String>;
+    /// What keeps a connection open.
+    fn heartbeat(&self) -> Heartbeat;
+    /// How much of the truth its liquidation feed shows.
+    fn completeness(&self) -> Completeness;
+    /// The chatty stream on `route` that tells a live connection from a deaf one.
+    fn canary(&self, route: &Route) -> &'static str;
+    /// REST requests that list its instruments, in order; each answer goes to [`Self::listed`].
+    fn listings(&self) -> &'static [Listing];
+    /// Instruments in a REST answer. Rows that cannot be used are left out.
+    ///
+    /// # Errors
+    /// Says what is wrong with the answer.
+    fn listed(&self, body: &[u8]) -> Result<Vec<Instrument>, String>;
+    /// Instruments known without asking.
+    fn built_in(&self) -> Vec<Instrument>;
+    /// What a symbol that is in no table must mean, where the venue's documentation leaves only one
+    /// possibility (every USD-M contract of Binance is one unit of the base asset it names).
+    /// `None`: unknown.
+    fn implied(&self, symbol: &str) -> Option<Instrument>;
+    /// Parses one frame.
+    fn parse(&self, frame: &[u8], desk: &mut Desk, out: &mut dyn Items) -> Verdict;
+}

@@ -1,0 +1,25 @@
+//! From bytes to events.
+//!
+//! A [`Source`] gives the frames that are ready, without waiting: a live socket or a file. Everything
+//! from the first byte of JSON on is the same code in every mode: [`reader`] asks each source in
+//! turn, has the venue's [`exchange`] file parse each frame, moves events back inside their frame by
+//! the venue's own spacing, and pushes them through the first door.
+
+pub mod instrument;
+pub mod exchange;
+
+use crate::event::Venue;
+use crate::time::Now;
+
+/// One message as it arrived.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// Whose format it is in.
+    pub venue: Venue,
+    /// Which of the venue's connections carried it.
+    pub line: u8,
+    /// The payload: JSON, or a venue's bare text.
+    pub bytes: &'a [u8],
+    /// When it was read.
+    pub received: Now,
+}

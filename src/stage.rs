@@ -1,0 +1,33 @@
+//! A stage takes turns and is told the time. It never waits.
+//!
+//! A thread of its own, a thread it shares, or a test gives the turns; the stage cannot tell which.
+
+use crate::ledger::Ledger;
+use crate::time::Now;
+
+/// What a turn came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// Something was done; more may be waiting.
+    Worked,
+    /// Nothing to do now.
+    Idle,
+    /// Nothing will ever be done again: the input has ended and everything has been passed on.
+    Done,
+}
+
+/// One step of the pipeline.
+pub trait Stage: Send {
+    /// The name its thread gets, at most 15 bytes.
+    fn name(&self) -> &'static str;
+
+    /// Does what can be done now, without waiting, and bounded: one turn takes well under 1 ms.
+    fn turn(&mut self, now: Now) -> Turn;
+
+    /// Asks for an orderly end: inputs stop, what is in flight is passed on, then turns say `Done`.
+    /// A stage whose input is a ring needs nothing here: it ends when the ring has ended.
+    fn stop(&mut self) {}
+
+    /// What was counted, for the conservation laws printed at exit.
+    fn ledger(&self, ledger: &mut Ledger);
+}
