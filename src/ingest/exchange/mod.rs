@@ -102,6 +102,22 @@ pub struct Listing {
     pub body: Option<&'static str>,
 }
 
+/// What parsing needs, made once per reader and reused for every frame: no allocation per frame.
+#[derive(Debug, Default)]
+pub struct Desk {
+    /// The venue's instruments.
+    pub instruments: Instruments,
+}
+
+/// The venues that are spoken.
+pub static EXCHANGES: [&dyn Exchange; 0] = [];
+
+/// The exchange of a venue; `None` for [`Venue::Other`].
+#[must_use]
+pub fn exchange(venue: Venue) -> Option<&'static dyn Exchange> {
+    EXCHANGES.iter().copied().find(|exchange| exchange.venue() == venue)
+}
+
 /// A venue.
 pub trait Exchange: Sync {
     /// Which.
