@@ -72,9 +72,10 @@ pub struct Law {
 }
 
 /// The conservation laws: `left = right + right + ...`, by the names that stages use.
-const LAWS: [(&str, &[&str]); 5] = [
+const LAWS: [(&str, &[&str]); 6] = [
     ("frames", &["decoded", "ignored", "rejected"]),
     ("items", &["events", "refused"]),
+    ("offered", &["events", "ticks"]),
     ("offered", &["pushed", "dropped"]),
     ("pushed", &["consumed"]),
     ("signals", &["published", "retained", "evicted"]),

@@ -7,6 +7,9 @@
 
 pub mod instrument;
 pub mod exchange;
+pub mod intake;
+pub mod recording;
+pub mod playback;
 
 use crate::event::Venue;
 use crate::time::Now;

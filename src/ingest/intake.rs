@@ -1,0 +1,248 @@
+//! One frame in, its events out: the part of reading that is the same live and replayed.
+//!
+//! The venue's exchange file parses the frame; here the events of the frame are put in time and the
+//! books are kept. A batch that a venue sends every half second is not one spike: each event counts
+//! at the frame's receive time, moved back by its distance to the frame's newest event on the
+//! venue's own clock (at most 1 s).
+//!
+//! ```text
+//! back  = newest venue time in the frame - its own venue time
+//! stale = venue time older than the age gate when received: BACKFILL, kept out of the rates
+//! ```
+
+use super::Frame;
+use super::exchange::{Desk, EXCHANGES, Exchange, Items, Origin, Verdict, exchange};
+use crate::event::{Body, Event, Flags, SPACING_MAX_MS, Stamp, VENUE_COUNT, Venue};
+use crate::ledger::{Ledger, Tally};
+use crate::time::{Millis, Nanos, Now};
+
+/// Events one frame may hold before the batch grows: the largest burst on record is 22,558 fills in
+/// one millisecond (Hyperliquid, 2025-10-10).
+const BATCH: usize = 24_576;
+/// A venue time further ahead than this is no time, ms.
+const FUTURE_MAX_MS: i64 = 5_000;
+
+/// Parses frames and keeps the books about them.
+#[derive(Debug)]
+pub struct Intake {
+    desks: Vec<Option<Desk>>,
+    batch: Batch,
+    age_gate_ms: i64,
+    counts: [Counts; VENUE_COUNT],
+}
+
+/// What was counted of one venue. `frames = decoded + ignored + rejected`, `items = events + refused`.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Frames given.
+    pub frames: u64,
+    /// Frames understood.
+    pub decoded: u64,
+    /// Events made.
+    pub events: u64,
+    /// Frames of no interest, by name.
+    pub ignored: Tally,
+    /// Frames not understood, by reason.
+    pub rejected: Tally,
+    /// Items of decoded frames that were refused, by reason.
+    pub refused: Tally,
+    /// Events by flag.
+    pub flagged: Tally,
+}
+
+#[derive(Debug)]
+struct Batch {
+    events: Vec<Event>,
+    refused: Tally,
+}
+
+impl Items for Batch {
+    fn event(&mut self, event: Event, _: Origin<'_>) {
+        self.events.push(event);
+    }
+
+    fn refuse(&mut self, reason: &'static str) {
+        self.refused.add(reason, 1);
+    }
+}
+
+impl Intake {
+    /// With the built-in instruments of every venue.
+    ///
+    /// `age_gate_ms`: events older than this when received are backfill.
+    #[must_use]
+    pub fn new(age_gate_ms: i64) -> Self {
+        let mut desks: Vec<Option<Desk>> = (0..VENUE_COUNT).map(|_| None).collect();
+        for exchange in EXCHANGES {
+            if let Some(slot) = desks.get_mut(exchange.venue().index()) {
+                let mut desk = Desk::default();
+                desk.instruments.extend(exchange.built_in());
+                *slot = Some(desk);
+            }
+        }
+        let batch = Batch { events: Vec::with_capacity(BATCH), refused: Tally::default() };
+        Self { desks, batch, age_gate_ms, counts: Default::default() }
+    }
+
+    /// The desk of a venue, to add instruments to.
+    pub fn desk(&mut self, venue: Venue) -> Option<&mut Desk> {
+        self.desks.get_mut(venue.index())?.as_mut()
+    }
+
+    /// Parses one frame. The events live until the next call.
+    pub fn frame(&mut self, frame: &Frame<'_>) -> (Verdict, &mut [Event]) {
+        self.batch.events.clear();
+        let verdict = self.parse(frame);
+        place(&mut self.batch.events, frame, self.age_gate_ms);
+        self.count(frame.venue, verdict);
+        (verdict, &mut self.batch.events)
+    }
+
+    /// Parses one recorded frame that does not say when it was received: that is taken to be its
+    /// newest venue time, or `earliest` where that is later.
+    pub fn undated(&mut self, venue: Venue, bytes: &[u8], earliest: Nanos) -> &[Event] {
+        self.batch.events.clear();
+        let mut frame = Frame { venue, line: 0, bytes, received: Now::default() };
+        let verdict = self.parse(&frame);
+        let newest = self.batch.events.iter().filter_map(|event| event.stamp.venue_ms()).max();
+        let at = newest.map_or(earliest, Nanos::from_millis).max(earliest);
+        frame.received = Now { mono: at, wall: Millis(newest.unwrap_or(at.millis())) };
+        place(&mut self.batch.events, &frame, self.age_gate_ms);
+        self.count(venue, verdict);
+        &self.batch.events
+    }
+
+    fn parse(&mut self, frame: &Frame<'_>) -> Verdict {
+        let desk = self.desks.get_mut(frame.venue.index()).and_then(Option::as_mut);
+        match (exchange(frame.venue), desk) {
+            (Some(exchange), Some(desk)) => exchange.parse(frame.bytes, desk, &mut self.batch),
+            _ => Verdict::Rejected("venue"),
+        }
+    }
+
+    fn count(&mut self, venue: Venue, verdict: Verdict) {
+        let counts = &mut self.counts[venue.index()];
+        counts.frames += 1;
+        match verdict {
+            Verdict::Decoded => counts.decoded += 1,
+            Verdict::Ignored(name) => counts.ignored.add(name, 1),
+            Verdict::Control(control) => counts.ignored.add(control.name(), 1),
+            Verdict::Rejected(reason) => counts.rejected.add(reason, 1),
+        }
+        counts.events += self.batch.events.len() as u64;
+        for event in &self.batch.events {
+            if event.flags != Flags::default() {
+                event.flags.names().for_each(|name| counts.flagged.add(name, 1));
+            }
+        }
+        for (reason, n) in self.batch.refused.iter() {
+            counts.refused.add(reason, n);
+        }
+        self.batch.refused = Tally::default();
+    }
+
+    /// What was counted of one venue.
+    #[must_use]
+    pub fn counts(&self, venue: Venue) -> &Counts {
+        &self.counts[venue.index()]
+    }
+
+    /// Writes the books.
+    pub fn ledger(&self, ledger: &mut Ledger) {
+        for counts in &self.counts {
+            ledger.add("frames", counts.frames);
+            ledger.add("decoded", counts.decoded);
+            ledger.add("ignored", counts.ignored.total());
+            ledger.add("rejected", counts.rejected.total());
+            ledger.add("items", counts.events + counts.refused.total());
+            ledger.add("events", counts.events);
+            ledger.add("refused", counts.refused.total());
+            ledger.add_tally("ignored", &counts.ignored);
+            ledger.add_tally("rejected", &counts.rejected);
+            ledger.add_tally("refused", &counts.refused);
+            ledger.add_tally("flagged", &counts.flagged);
+        }
+    }
+}
+
+/// Puts the events of one frame in time.
+fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
+    let Now { mono, wall } = frame.received;
+    for event in events.iter_mut() {
+        event.received = mono;
+        event.line = frame.line;
+        event.stamp = sane(event, wall);
+    }
+    let newest = events.iter().filter_map(|event| event.stamp.venue_ms()).max();
+    let Some(newest) = newest else { return };
+    for event in events {
+        let Some(ms) = event.stamp.venue_ms() else { continue };
+        let back = u16::try_from(newest - ms).unwrap_or(SPACING_MAX_MS);
+        event.stamp = Stamp::new(Some(ms), back);
+        let news =
+            matches!(event.body, Body::Liquidation { .. } | Body::Fill { .. } | Body::Trade { .. });
+        if news && wall.0 - ms > age_gate_ms {
+            event.flags = event.flags.with(Flags::BACKFILL);
+        }
+    }
+}
+
+/// The venue's time, unless it lies in the future: then none, and the event says so.
+fn sane(event: &mut Event, wall: Millis) -> Stamp {
+    match event.stamp.venue_ms() {
+        Some(ms) if ms <= wall.0.saturating_add(FUTURE_MAX_MS) => event.stamp,
+        Some(_) => {
+            event.flags = event.flags.with(Flags::BAD_TIME);
+            Stamp::default()
+        }
+        None => event.stamp,
+    }
+}
+
+/// Every venue that is spoken.
+pub fn spoken() -> impl Iterator<Item = &'static dyn Exchange> {
+    EXCHANGES.iter().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Completeness, Side};
+    use crate::symbol::Symbol;
+
+    fn liquidation(venue_ms: i64) -> Event {
+        Event {
+            symbol: Symbol::BTC,
+            body: Body::Liquidation { side: Some(Side::Long), price: None, usd: None },
+            stamp: Stamp::new(Some(venue_ms), 0),
+            venue: Venue::Bybit,
+            completeness: Completeness::Complete,
+            ..Event::tick(crate::time::Nanos(0))
+        }
+    }
+
+    fn placed(venue_ms: &[i64], wall_ms: i64) -> Vec<Event> {
+        let mut events: Vec<_> = venue_ms.iter().map(|&ms| liquidation(ms)).collect();
+        let received = Now::at_millis(wall_ms);
+        place(&mut events, &Frame { venue: Venue::Bybit, line: 1, bytes: b"", received }, 10_000);
+        events
+    }
+
+    #[test]
+    fn a_batch_is_spread_by_the_venues_own_spacing() {
+        let events = placed(&[1_000, 1_300, 1_500], 2_000);
+        let at: Vec<_> = events.iter().map(|event| event.at().millis()).collect();
+        assert_eq!(at, [1_500, 1_800, 2_000]);
+        assert_eq!(placed(&[1_000, 9_000], 9_000)[0].at().millis(), 8_000, "at most a second");
+    }
+
+    #[test]
+    fn what_is_old_is_backfill_and_what_is_in_the_future_has_no_time() {
+        let old = placed(&[1_000], 11_001)[0];
+        assert!(old.flags.has(Flags::BACKFILL));
+        assert!(!placed(&[1_000], 11_000)[0].flags.has(Flags::BACKFILL));
+        let future = placed(&[7_001], 2_000)[0];
+        assert!(future.flags.has(Flags::BAD_TIME));
+        assert_eq!(future.stamp.venue_ms(), None);
+    }
+}

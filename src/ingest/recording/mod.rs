@@ -1,0 +1,124 @@
+//! Recorded input: files that are played back as if they happened now.
+//!
+//! Four forms, told apart by their first bytes (gzip is unpacked first):
+//!
+//! | form | first line | what an entry becomes |
+//! |---|---|---|
+//! | [`csv`] liquidations | `ts_ms,recv_ms,exchange,symbol,...` | an event |
+//! | [`csv`] trades | `ts_ms,event_ms,symbol,price,qty,taker_side` | an event |
+//! | [`lines`] raw messages | `{"venue":...,"raw":...}` | a frame, parsed like a live one |
+//! | [`journal`] | the magic of [`crate::record`] | the engine's input, ticks and all |
+
+pub mod csv;
+pub mod lines;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::event::{Event, Venue};
+
+/// Longest line of a text recording, bytes.
+pub const LINE_MAX: usize = 8 << 20;
+
+/// One entry of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A raw message.
+    Frame {
+        /// Whose format it is in.
+        venue: Venue,
+        /// The message.
+        bytes: Vec<u8>,
+        /// When it was received, wall clock ms; `None` where the recording does not say.
+        received_ms: Option<i64>,
+    },
+    /// An event that needs no parsing; `received` is its time.
+    Event(Event),
+    /// A row that is no event, by reason.
+    Refused(&'static str),
+}
+
+impl Entry {
+    /// When it happened, wall clock ms.
+    #[must_use]
+    pub fn at_ms(&self) -> Option<i64> {
+        match self {
+            Self::Frame { received_ms, .. } => *received_ms,
+            Self::Event(event) => Some(event.received.millis()),
+            Self::Refused(_) => None,
+        }
+    }
+}
+
+/// A file being read.
+pub trait Recording: Send {
+    /// The next entry; `None` at the end.
+    ///
+    /// # Errors
+    /// One line: what is wrong, and where in the file.
+    fn next(&mut self) -> Result<Option<Entry>, String>;
+
+    /// Whether its own ticks are part of it, so that none must be added.
+    fn has_ticks(&self) -> bool {
+        false
+    }
+}
+
+/// Text input, line by line.
+pub type Lines = Box<dyn BufRead + Send>;
+
+/// Opens a recording.
+///
+/// # Errors
+/// One line: the file, what is wrong with it, and what would be right.
+pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
+    let shown = path.display();
+    let file = File::open(path).map_err(|e| format!("{shown}: {e}"))?;
+    if file.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(format!("{shown}: is a folder; name the files in it"));
+    }
+    let mut input: Lines = Box::new(BufReader::with_capacity(1 << 16, file));
+    if starts_with(&mut input, &[0x1f, 0x8b]).map_err(|e| format!("{shown}: {e}"))? {
+        input = Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(input)));
+    }
+    let first = first_line(&mut input).map_err(|e| format!("{shown}: {e}"))?;
+    match first.trim_ascii_start() {
+        text if text.starts_with(b"{") => Ok(Box::new(lines::LineFile::new(shown, input))),
+        text if text.starts_with(b"ts_ms,") => Ok(Box::new(csv::CsvFile::new(shown, input)?)),
+        [] => Err(format!("{shown}: is empty")),
+        _ => Err(format!(
+            "{shown}: not a recording: expected JSON lines with a `raw` field, a CSV that starts \
+             with `ts_ms,`, or a foreshock journal"
+        )),
+    }
+}
+
+fn starts_with(input: &mut Lines, magic: &[u8]) -> io::Result<bool> {
+    Ok(input.fill_buf()?.starts_with(magic))
+}
+
+/// The beginning of the input, left unread.
+fn first_line(input: &mut Lines) -> io::Result<Vec<u8>> {
+    let start = input.fill_buf()?;
+    Ok(start.get(..start.len().min(64)).unwrap_or_default().to_vec())
+}
+
+/// Reads one line of at most [`LINE_MAX`] bytes into `line`, without its end. `false` at the end.
+pub(super) fn read_line(input: &mut Lines, line: &mut Vec<u8>) -> Result<bool, String> {
+    line.clear();
+    let mut limited = io::Read::take(&mut *input, LINE_MAX as u64 + 1);
+    let n = limited.read_until(b'\n', line).map_err(|e| match e.kind() {
+        io::ErrorKind::UnexpectedEof => "truncated: the compressed data ends too early".to_owned(),
+        _ => e.to_string(),
+    })?;
+    if n > LINE_MAX {
+        return Err(format!("line longer than {LINE_MAX} bytes"));
+    }
+    while line.last().is_some_and(|b| matches!(b, b'\n' | b'\r')) {
+        line.pop();
+    }
+    Ok(n > 0)
+}
