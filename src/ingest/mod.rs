@@ -7,9 +7,17 @@
 
 pub mod instrument;
 pub mod exchange;
+pub mod instrument;
+pub mod exchange;
 pub mod intake;
 pub mod recording;
 pub mod playback;
+pub mod settings;
+pub mod source;
+pub mod wire;
+pub mod dial;
+pub mod socket;
+pub mod rest;
 
 use crate::event::Venue;
 use crate::time::Now;

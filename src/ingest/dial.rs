@@ -1,0 +1,409 @@
+//! Whatever may wait: resolving, connecting, TLS, the upgrade.
+//!
+//! A socket sends a [`Call`] and goes on taking turns; a dial thread answers with a WebSocket that
+//! never waits again, or with a [`Refusal`] in words. There are several threads, because a resolver
+//! that hangs cannot be interrupted and must not hold up the other feeds.
+//!
+//! ```text
+//! resolve (the resolver's own time) ─▶ connect, 2 s over all addresses ─▶ TLS + upgrade, 3 s in all
+//! ```
+//!
+//! Certificates are always checked; there is no switch to leave that out. `ws://` is for loopback.
+
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tungstenite::client::IntoClientRequest;
+use tungstenite::http::{HeaderValue, Response};
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{HandshakeError, WebSocket};
+
+use super::wire::{Pipe, Wire};
+
+const CONNECT: Duration = Duration::from_secs(2);
+const UPGRADE: Duration = Duration::from_secs(3);
+/// Calls waiting for a dial thread.
+const CALLS: usize = 64;
+/// Longest a venue may ask us to stay away, seconds.
+const RETRY_AFTER_MAX: u64 = 3_600;
+/// Largest message and frame accepted, bytes.
+pub const MESSAGE_MAX: usize = 1 << 20;
+
+/// Where a feed is: `wss://host[:port]/path`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The whole URL.
+    pub url: String,
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Whether it is reached over TLS.
+    pub tls: bool,
+}
+
+impl Endpoint {
+    /// Takes a URL apart.
+    ///
+    /// # Errors
+    /// Says what is wrong with it: another scheme, no host, or `ws://` to another machine.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let uri: tungstenite::http::Uri = url.parse().map_err(|e| format!("{url:?}: {e}"))?;
+        let tls = match uri.scheme_str() {
+            Some("wss") => true,
+            Some("ws") => false,
+            _ => return Err(format!("{url:?}: must begin with wss://")),
+        };
+        let host = uri.host().unwrap_or("").trim_matches(['[', ']']).to_owned();
+        if host.is_empty() {
+            return Err(format!("{url:?}: no host"));
+        }
+        if !tls && !is_loopback(&host) {
+            return Err(format!("{url:?}: ws:// is for loopback addresses only, use wss://"));
+        }
+        let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { url: url.to_owned(), host, port, tls })
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+/// Which certificates are believed.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    tls: Arc<ClientConfig>,
+}
+
+impl Trust {
+    /// The built-in roots, and those in `pem` beside them.
+    ///
+    /// # Errors
+    /// When `pem` holds no usable certificate.
+    pub fn new(pem: Option<&[u8]>) -> Result<Self, String> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for certificate in certificates(pem)? {
+            roots.add(certificate).map_err(|e| format!("ca file: {e}"))?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|e| format!("tls: {e}"))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self { tls: Arc::new(config) })
+    }
+}
+
+/// The certificates in a PEM file; at least one where there is a file.
+pub(super) fn certificates(pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let Some(pem) = pem else { return Ok(Vec::new()) };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("ca file: no certificate in it".to_owned()),
+        Ok(found) => Ok(found),
+        Err(e) => Err(format!("ca file: {e}")),
+    }
+}
+
+/// A request to connect.
+#[derive(Debug)]
+pub struct Call {
+    /// Where to.
+    pub endpoint: Arc<Endpoint>,
+    /// The address that worked last, tried when the resolver fails.
+    pub last: Option<SocketAddr>,
+    /// Where the answer goes.
+    pub answer: Sender<Answer>,
+}
+
+/// What came of a call.
+pub type Answer = Result<Box<Opened>, Refusal>;
+
+/// An upgraded connection that never waits. Frames that came with the upgrade are inside it.
+#[derive(Debug)]
+pub struct Opened {
+    /// The connection.
+    pub socket: WebSocket<Wire>,
+    /// Who answered.
+    pub peer: SocketAddr,
+}
+
+/// Why there is no connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// In words for a person.
+    pub why: String,
+    /// HTTP status, or 0.
+    pub code: u16,
+    /// Seconds the venue asked us to stay away.
+    pub retry_after: Option<u64>,
+}
+
+impl Refusal {
+    fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), ..Self::default() }
+    }
+}
+
+/// The threads that dial. They end when every caller is gone.
+#[derive(Clone, Debug)]
+pub struct Dialer {
+    calls: Sender<Call>,
+}
+
+impl Dialer {
+    /// Starts `threads` threads; one per line keeps every line independent of the others.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn start(threads: usize, trust: &Trust) -> io::Result<Self> {
+        let (calls, waiting) = bounded(CALLS);
+        for i in 0..threads.max(1) {
+            let (waiting, trust) = (waiting.clone(), trust.clone());
+            thread::Builder::new()
+                .name(format!("dial-{i}"))
+                .spawn(move || work(&waiting, &trust))?;
+        }
+        Ok(Self { calls })
+    }
+
+    /// Asks for a connection. Never waits.
+    ///
+    /// # Errors
+    /// Gives the call back when too many are waiting.
+    pub fn call(&self, call: Call) -> Result<(), Call> {
+        self.calls.try_send(call).map_err(crossbeam_channel::TrySendError::into_inner)
+    }
+}
+
+fn work(calls: &Receiver<Call>, trust: &Trust) {
+    for call in calls {
+        let answer = dial(&call.endpoint, call.last, trust);
+        // The caller may have stopped meanwhile; the connection is then dropped here.
+        drop(call.answer.try_send(answer));
+    }
+}
+
+/// Connects and upgrades, waiting as long as the deadlines allow.
+///
+/// # Errors
+/// Says in words why not.
+pub fn dial(endpoint: &Endpoint, last: Option<SocketAddr>, trust: &Trust) -> Answer {
+    let addresses = resolve(endpoint, last)?;
+    let (tcp, peer) = connect(&addresses)?;
+    let pipe = Pipe::new(tcp, Instant::now() + UPGRADE).map_err(|e| reason("tcp", &e))?;
+    let wire = if endpoint.tls { secure(pipe, endpoint, trust)? } else { Wire::Plain(pipe) };
+    let mut socket = upgrade(wire, endpoint)?;
+    socket.get_mut().pipe_mut().free().map_err(|e| reason("tcp", &e))?;
+    Ok(Box::new(Opened { socket, peer }))
+}
+
+fn resolve(endpoint: &Endpoint, last: Option<SocketAddr>) -> Result<Vec<SocketAddr>, Refusal> {
+    let found = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
+    let mut addresses: Vec<SocketAddr> = match found {
+        Ok(found) => found.collect(),
+        Err(e) => {
+            let why = format!("dns: {}: {e}", endpoint.host);
+            last.map(|last| vec![last]).ok_or_else(|| Refusal::new(why))?
+        }
+    };
+    addresses.retain(|address| endpoint.tls || address.ip().is_loopback());
+    if addresses.is_empty() {
+        return Err(Refusal::new(format!("dns: no address for {}", endpoint.host)));
+    }
+    Ok(addresses)
+}
+
+/// Tries each address, sharing one deadline among those that are left.
+fn connect(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), Refusal> {
+    let deadline = Instant::now() + CONNECT;
+    let mut refusal = Refusal::new("connect: no address");
+    for (i, address) in addresses.iter().enumerate() {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let others = u32::try_from(addresses.len() - i).unwrap_or(u32::MAX);
+        let share = (left / others).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(address, share) {
+            Ok(tcp) => return Ok((tcp, *address)),
+            Err(e) => refusal = reason(&format!("connect to {address}"), &e),
+        }
+    }
+    Err(refusal)
+}
+
+fn secure(mut pipe: Pipe, endpoint: &Endpoint, trust: &Trust) -> Result<Wire, Refusal> {
+    let name = ServerName::try_from(endpoint.host.clone())
+        .map_err(|_| Refusal::new(format!("tls: {:?} is not a host name", endpoint.host)))?;
+    let mut tls = ClientConnection::new(trust.tls.clone(), name)
+        .map_err(|e| Refusal::new(format!("tls: {e}")))?;
+    while tls.is_handshaking() {
+        tls.complete_io(&mut pipe).map_err(|e| tls_reason(&endpoint.host, &e))?;
+    }
+    Ok(Wire::Tls(Box::new(StreamOwned::new(tls, pipe))))
+}
+
+fn upgrade(wire: Wire, endpoint: &Endpoint) -> Result<WebSocket<Wire>, Refusal> {
+    let mut request =
+        endpoint.url.as_str().into_client_request().map_err(|e| upgrade_reason(&e))?;
+    let agent = HeaderValue::from_static(concat!("foreshock/", env!("CARGO_PKG_VERSION")));
+    request.headers_mut().insert("User-Agent", agent);
+    let (socket, answer) = tungstenite::client::client_with_config(request, wire, Some(limits()))
+        .map_err(|error| match error {
+        HandshakeError::Failure(e) => upgrade_reason(&e),
+        HandshakeError::Interrupted(_) => Refusal::new("upgrade: interrupted"),
+    })?;
+    // We offer no extension, and the library does not look: frames would be unreadable later.
+    match answer.headers().get("Sec-WebSocket-Extensions") {
+        Some(unasked) => {
+            Err(Refusal::new(format!("upgrade: extension {unasked:?} was not asked for")))
+        }
+        None => Ok(socket),
+    }
+}
+
+/// Small buffers: the reader zeroes its read buffer on every read, and a peer that pings without
+/// reading must not make us hoard answers.
+fn limits() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 * 1024)
+        .max_message_size(Some(MESSAGE_MAX))
+        .max_frame_size(Some(MESSAGE_MAX))
+}
+
+fn upgrade_reason(error: &tungstenite::Error) -> Refusal {
+    match error {
+        tungstenite::Error::Http(answer) => http_reason(answer),
+        tungstenite::Error::Io(e) => reason("upgrade", e),
+        other => Refusal::new(format!("upgrade: {other}")),
+    }
+}
+
+fn http_reason<T>(answer: &Response<T>) -> Refusal {
+    let code = answer.status().as_u16();
+    let header = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
+    let retry_after = header.and_then(|text| text.trim().parse().ok());
+    Refusal {
+        why: format!("http {code}{}", http_hint(code)),
+        code,
+        retry_after: retry_after.map(|s: u64| s.min(RETRY_AFTER_MAX)),
+    }
+}
+
+/// What a status usually means at a venue.
+pub(super) fn http_hint(code: u16) -> &'static str {
+    match code {
+        301..=308 => " (redirect refused)",
+        403 => " (refused: region, or too many requests)",
+        404 => " (no such endpoint)",
+        418 => " (banned for too many requests)",
+        429 => " (too many requests)",
+        451 => " (region)",
+        500..=599 => " (the venue is unwell)",
+        _ => "",
+    }
+}
+
+/// An I/O error in words.
+fn reason(what: &str, error: &io::Error) -> Refusal {
+    Refusal::new(match error.kind() {
+        ErrorKind::ConnectionRefused => format!("{what}: connection refused"),
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => format!("{what}: connection reset"),
+        ErrorKind::UnexpectedEof => format!("{what}: the peer closed the connection"),
+        ErrorKind::TimedOut | ErrorKind::WouldBlock => format!("{what}: no answer in time"),
+        _ => format!("{what}: {error}"),
+    })
+}
+
+fn tls_reason(host: &str, error: &io::Error) -> Refusal {
+    let inner = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match inner {
+        Some(rustls::Error::InvalidCertificate(e)) => Refusal::new(certificate_reason(host, e)),
+        Some(rustls::Error::InvalidMessage(_)) => {
+            Refusal::new(format!("tls: {host} does not speak TLS here"))
+        }
+        Some(e) => Refusal::new(format!("tls: {e}")),
+        None => reason("tls", error),
+    }
+}
+
+fn certificate_reason(host: &str, error: &CertificateError) -> String {
+    match error {
+        CertificateError::ExpiredContext { time, not_after } => format!(
+            "tls: certificate of {host} expired on {}, and this machine says {}: check its clock",
+            date(*not_after),
+            date(*time)
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => format!(
+            "tls: certificate of {host} begins on {}, and this machine says {}: check its clock",
+            date(*not_before),
+            date(*time)
+        ),
+        CertificateError::UnknownIssuer => {
+            format!("tls: certificate of {host} is from an authority that is not trusted")
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("tls: certificate is for another host than {host}")
+        }
+        other => format!("tls: certificate of {host}: {other}"),
+    }
+}
+
+/// `2026-11-20`, by counting 400-year eras of days from 1 March of year 0.
+fn date(time: UnixTime) -> String {
+    let days = time.as_secs() / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day_of_month:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_taken_apart() {
+        let at = Endpoint::parse("wss://ws.okx.com:8443/ws/v5/public").unwrap();
+        assert_eq!((at.host.as_str(), at.port, at.tls), ("ws.okx.com", 8443, true));
+        assert_eq!(Endpoint::parse("wss://a.b/ws").unwrap().port, 443);
+        assert_eq!(Endpoint::parse("ws://[::1]:9/x").unwrap().host, "::1");
+    }
+
+    #[test]
+    fn plain_text_never_leaves_the_machine() {
+        for bad in ["ws://okx.com/x", "http://localhost/", "wss://", "ws://10.0.0.1/", "x"] {
+            assert!(Endpoint::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_are_the_calendar_s() {
+        for (secs, text) in [
+            (0, "1970-01-01"),
+            (951_782_400, "2000-02-29"),
+            (1_795_132_800, "2026-11-20"),
+            (4_102_444_799, "2099-12-31"),
+        ] {
+            assert_eq!(date(UnixTime::since_unix_epoch(Duration::from_secs(secs))), text);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_certificate_is_refused() {
+        assert!(Trust::new(Some(b"not pem")).unwrap_err().contains("no certificate"));
+    }
+}

@@ -1,0 +1,167 @@
+//! What a user may set about feeds. Every default is what a venue's documentation asks for.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::dial::Endpoint;
+use super::exchange::{Wanted, exchange};
+use crate::event::Venue;
+use crate::symbol::Symbol;
+
+/// Everything about feeds.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Per venue, by its name; a venue that is not listed has the defaults.
+    pub venues: BTreeMap<String, VenueSettings>,
+    /// A PEM file with certificates trusted beside the built-in roots.
+    pub ca_file: Option<PathBuf>,
+    /// Base assets whose trades, book top, mark, funding and open interest are heard.
+    pub reference: Vec<String>,
+    /// An event older than this on arrival is history, not news, ms.
+    pub age_gate_ms: u64,
+    /// A line on which nothing arrives for this long is dead, ms.
+    pub dead_ms: u64,
+    /// Bytes read from one line in one turn, at most.
+    pub read_budget: usize,
+}
+
+/// One venue.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(deny_unknown_fields, default)]
+pub struct VenueSettings {
+    /// Whether it is heard at all.
+    pub enabled: bool,
+    /// Other endpoints, by route name.
+    pub urls: BTreeMap<String, String>,
+    /// Another origin for REST: replaces `https://host` of every request.
+    pub rest: Option<String>,
+    /// Addresses whose fills are heard.
+    pub addresses: Vec<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            venues: BTreeMap::new(),
+            ca_file: None,
+            reference: vec!["BTC".to_owned(), "ETH".to_owned()],
+            age_gate_ms: 10_000,
+            dead_ms: 15_000,
+            read_budget: 32 * 1024,
+        }
+    }
+}
+
+impl Default for VenueSettings {
+    fn default() -> Self {
+        Self { enabled: true, urls: BTreeMap::new(), rest: None, addresses: Vec::new() }
+    }
+}
+
+/// Most addresses a venue lets one machine watch.
+const ADDRESSES_MAX: usize = 10;
+
+impl Settings {
+    /// The settings of one venue.
+    #[must_use]
+    pub fn venue(&self, venue: Venue) -> VenueSettings {
+        self.venues.get(venue.name()).cloned().unwrap_or_default()
+    }
+
+    /// What to subscribe to at one venue.
+    #[must_use]
+    pub fn wanted(&self, venue: Venue) -> Wanted {
+        Wanted {
+            reference: self.reference.iter().filter_map(|base| Symbol::of_base(base)).collect(),
+            addresses: self.venue(venue).addresses,
+        }
+    }
+
+    /// Refuses what cannot work.
+    ///
+    /// # Errors
+    /// Says which setting is wrong, and what it may be.
+    pub fn check(&self) -> Result<(), String> {
+        within("feeds.dead_ms", self.dead_ms, 1_000, 600_000)?;
+        within("feeds.age_gate_ms", self.age_gate_ms, 1_000, 3_600_000)?;
+        within("feeds.read_budget", self.read_budget as u64, 4_096, 1 << 20)?;
+        if let Some(base) = self.reference.iter().find(|base| Symbol::of_base(base).is_none()) {
+            return Err(format!("feeds.reference: {base:?} is not a base asset such as \"BTC\""));
+        }
+        self.venues.iter().try_for_each(|(name, venue)| venue.check(name))
+    }
+}
+
+impl VenueSettings {
+    fn check(&self, name: &str) -> Result<(), String> {
+        let known = Venue::named(name).filter(|venue| *venue != Venue::Other);
+        let venue = known.ok_or_else(|| format!("feeds.venues.{name}: no such venue"))?;
+        for (route, url) in &self.urls {
+            let exists = |spoken: &dyn super::exchange::Exchange| {
+                spoken.routes().iter().any(|known| known.name == route)
+            };
+            if exchange(venue).is_some_and(|spoken| !exists(spoken)) {
+                return Err(format!("feeds.venues.{name}.urls.{route}: no such route"));
+            }
+            Endpoint::parse(url).map_err(|e| format!("feeds.venues.{name}.urls.{route}: {e}"))?;
+        }
+        if self.rest.as_ref().is_some_and(|rest| !rest.starts_with("https://")) {
+            return Err(format!("feeds.venues.{name}.rest: must begin with https://"));
+        }
+        if self.addresses.len() > ADDRESSES_MAX {
+            return Err(format!("feeds.venues.{name}.addresses: at most {ADDRESSES_MAX}"));
+        }
+        match self.addresses.iter().find(|address| !is_address(address)) {
+            Some(bad) => Err(format!("feeds.venues.{name}.addresses: {bad:?} is not 0x + 40 hex")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn is_address(text: &str) -> bool {
+    let digits = text.strip_prefix("0x").unwrap_or("");
+    digits.len() == 40 && digits.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn within(name: &str, value: u64, least: u64, most: u64) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(format!("{name}: {value} is not within {least}..={most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Settings, String> {
+        let settings: Settings = toml::from_str(text).map_err(|e| e.to_string())?;
+        settings.check().map(|()| settings)
+    }
+
+    #[test]
+    fn nothing_said_means_every_venue() {
+        let settings = parse("").unwrap();
+        assert!(settings.venue(Venue::Okx).enabled);
+        assert_eq!(settings.wanted(Venue::Okx).reference.first(), Some(&Symbol::BTC));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        for (text, word) in [
+            ("dead_ms = 3", "feeds.dead_ms"),
+            ("deadms = 3000", "deadms"),
+            ("reference = [\"B C\"]", "feeds.reference"),
+            ("[venues.kraken]", "kraken"),
+            ("[venues.okx]\nrest = \"http://okx.com\"", "https"),
+            ("[venues.okx]\nurls = { public = \"ws://okx.com/x\" }", "loopback"),
+            ("[venues.hyperliquid]\naddresses = [\"0x12\"]", "0x12"),
+        ] {
+            let error = parse(text).expect_err(text);
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A source gives the frames that are ready, without waiting.
+//!
+//! A live [`socket`](super::socket), a recording or a simulation: the reader cannot tell which. Each
+//! frame is handed to `take`, whose answer is what the venue's parser made of it: acknowledgements,
+//! pongs and closing notices drive the connection without a second look at the bytes.
+
+use super::Frame;
+use super::exchange::Verdict;
+use crate::event::{FeedState, Venue};
+use crate::ledger::Ledger;
+use crate::time::Now;
+
+/// What a call of [`Source::read`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Read {
+    /// Frames were given; more may be waiting.
+    Frames,
+    /// Nothing was there.
+    Idle,
+    /// Nothing will ever come again.
+    Ended,
+}
+
+/// A feed changed its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeedChange {
+    /// Whose feed.
+    pub venue: Venue,
+    /// Which of the venue's lines.
+    pub line: u8,
+    /// The new state.
+    pub state: FeedState,
+    /// HTTP status where the venue refused us, else 0.
+    pub code: u16,
+    /// Why, in words for a person; empty when the state says it all.
+    pub why: String,
+}
+
+/// Where frames come from.
+pub trait Source: Send {
+    /// What it is called in reports: `binance/market`, a file's name.
+    fn name(&self) -> String;
+
+    /// Gives at most `most` frames that are ready, in order, and never waits. A source may give fewer
+    /// to keep a turn short.
+    fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Verdict) -> Read;
+
+    /// The next change of state since the last call, oldest first.
+    fn feed(&mut self) -> Option<FeedChange> {
+        None
+    }
+
+    /// The source's own time: ticks follow it, also while no frame comes. Live it is `now`; a replay
+    /// answers with its recording's.
+    fn time(&self, now: Now) -> Now {
+        now
+    }
+
+    /// Asks for an orderly end: reads then say [`Read::Ended`].
+    fn stop(&mut self);
+
+    /// What was counted.
+    fn ledger(&self, ledger: &mut Ledger);
+}

@@ -1,0 +1,196 @@
+//! A byte stream to a venue: TCP, bare or under TLS.
+//!
+//! The same stream is used twice. While it is dialled, on a thread that may wait, every read and
+//! write ends at one absolute deadline, so that a peer which drips bytes gains no time. Once handed to
+//! the reader it never waits, and each turn may take only so many bytes from the kernel: bounding it
+//! below the WebSocket bounds also what a flood of empty fragments can cost.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConnection, StreamOwned};
+use socket2::{SockRef, TcpKeepalive};
+
+/// Data that the peer does not acknowledge for this long ends the connection.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(10);
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+
+/// A TCP stream with a deadline (while dialling) or an allowance (afterwards).
+#[derive(Debug)]
+pub struct Pipe {
+    tcp: TcpStream,
+    deadline: Option<Instant>,
+    allowance: usize,
+    taken: u64,
+    dry: bool,
+}
+
+impl Pipe {
+    /// A connected stream that may wait until `deadline`.
+    ///
+    /// # Errors
+    /// When the kernel refuses a socket option.
+    pub fn new(tcp: TcpStream, deadline: Instant) -> io::Result<Self> {
+        let socket = SockRef::from(&tcp);
+        socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
+        socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_EVERY).with_retries(2))?;
+        Ok(Self { tcp, deadline: Some(deadline), allowance: usize::MAX, taken: 0, dry: false })
+    }
+
+    /// Never waits from here on.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn free(&mut self) -> io::Result<()> {
+        self.deadline = None;
+        self.tcp.set_nonblocking(true)
+    }
+
+    /// Begins a turn that may take `bytes` from the kernel.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowance = bytes;
+        self.dry = false;
+    }
+
+    /// Whether the kernel had nothing left, as against the allowance being used up.
+    #[must_use]
+    pub fn is_dry(&self) -> bool {
+        self.dry
+    }
+
+    /// Bytes taken from the kernel so far.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Time left; `None` when there is no deadline.
+    fn left(&self) -> io::Result<Option<Duration>> {
+        let Some(deadline) = self.deadline else { return Ok(None) };
+        match deadline.checked_duration_since(Instant::now()) {
+            Some(left) if !left.is_zero() => Ok(Some(left)),
+            _ => Err(ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = buffer.len().min(self.allowance);
+        let part = buffer.get_mut(..most).unwrap_or_default();
+        if part.is_empty() {
+            return Err(ErrorKind::WouldBlock.into());
+        }
+        let left = self.left()?;
+        if left.is_some() {
+            self.tcp.set_read_timeout(left)?;
+        }
+        match retried(|| self.tcp.read(part)) {
+            Ok(n) => {
+                self.allowance = self.allowance.saturating_sub(n);
+                self.taken += n as u64;
+                Ok(n)
+            }
+            Err(e) => {
+                self.dry = true;
+                Err(late(e, left.is_some()))
+            }
+        }
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = self.left()?;
+        if left.is_some() {
+            self.tcp.set_write_timeout(left)?;
+        }
+        retried(|| self.tcp.write(bytes)).map_err(|e| late(e, left.is_some()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A signal that interrupts a system call says nothing about the connection.
+fn retried(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
+/// A wait that ran into its deadline looks like "would block" to the kernel.
+fn late(error: io::Error, waiting: bool) -> io::Error {
+    if waiting && error.kind() == ErrorKind::WouldBlock {
+        return ErrorKind::TimedOut.into();
+    }
+    error
+}
+
+/// Bare TCP (loopback only) or TLS.
+#[derive(Debug)]
+pub enum Wire {
+    /// TCP alone.
+    Plain(Pipe),
+    /// TLS over TCP.
+    Tls(Box<StreamOwned<ClientConnection, Pipe>>),
+}
+
+impl Wire {
+    /// The TCP stream below.
+    #[must_use]
+    pub fn pipe(&self) -> &Pipe {
+        match self {
+            Self::Plain(pipe) => pipe,
+            Self::Tls(tls) => &tls.sock,
+        }
+    }
+
+    /// The TCP stream below.
+    pub fn pipe_mut(&mut self) -> &mut Pipe {
+        match self {
+            Self::Plain(pipe) => pipe,
+            Self::Tls(tls) => &mut tls.sock,
+        }
+    }
+}
+
+impl AsRawFd for Wire {
+    fn as_raw_fd(&self) -> RawFd {
+        self.pipe().tcp.as_raw_fd()
+    }
+}
+
+impl Read for Wire {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(pipe) => pipe.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
+impl Write for Wire {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(pipe) => pipe.write(bytes),
+            Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(pipe) => pipe.flush(),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+}
