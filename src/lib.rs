@@ -31,6 +31,7 @@ pub mod symbol;
 pub mod event;
 pub mod signal;
 pub mod output;
+pub mod record;
 pub mod stage;
 pub mod ring;
 pub mod ledger;

@@ -1,0 +1,340 @@
+//! The journal: everything the engine took and every signal it made, on disk.
+//!
+//! Records gather in a [`Block`]; when it is full or a fifth of a second old it goes to a thread that
+//! appends it. A block that could not be written whole is cut off again, so the file stays a row of
+//! whole blocks; what was in it is counted as lost, and the next one is tried. Blocks are bounded:
+//! while the disk is too slow for all of them, records are counted as lost and their ordinals
+//! show the gap to whoever reads it.
+//!
+//! Files are named by run and number, and begin anew at a size; the oldest go when there are too
+//! many.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Sink;
+use super::courier::{Courier, Errand};
+use crate::ledger::Ledger;
+use crate::output::Message;
+use crate::record::{Block, EVENT_BYTES, EXTENSION, REPORT_BYTES, files_in};
+use crate::stage::Turn;
+use crate::time::{NS_PER_MS, Nanos, Now};
+
+/// When what was written is made to survive a power cut.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsync {
+    /// When the system likes; a crash of ours loses nothing that was written.
+    Never,
+    /// Once a second.
+    #[default]
+    Interval,
+    /// After every block.
+    Always,
+}
+
+/// How the journal is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Directory; empty for no journal.
+    pub directory: PathBuf,
+    /// A record is on its way to disk after this, ms.
+    pub flush_ms: u64,
+    /// When to make it survive a power cut.
+    pub fsync: Fsync,
+    /// A file ends at this size, MB.
+    pub file_mb: u64,
+    /// Files kept, this run's and earlier ones.
+    pub files: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            directory: PathBuf::new(),
+            flush_ms: 200,
+            fsync: Fsync::default(),
+            file_mb: 256,
+            files: 16,
+        }
+    }
+}
+
+impl Settings {
+    /// Whether a journal is wanted.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        !self.directory.as_os_str().is_empty()
+    }
+
+    /// Whether the settings make sense.
+    ///
+    /// # Errors
+    /// Says what does not.
+    pub fn check(&self) -> Result<(), String> {
+        if !(1..=10_000).contains(&self.flush_ms) {
+            return Err(format!("flush_ms = {}: 1 to 10000", self.flush_ms));
+        }
+        if !(1..=1 << 20).contains(&self.file_mb) {
+            return Err(format!("file_mb = {}: 1 to 1048576", self.file_mb));
+        }
+        if self.files < 2 {
+            return Err(format!("files = {}: at least 2, one is being written", self.files));
+        }
+        Ok(())
+    }
+}
+
+/// Payload of one block.
+const BLOCK_BYTES: usize = 256 << 10;
+/// Blocks on their way at most: 8 MiB.
+const BLOCKS: usize = 32;
+/// How often `Fsync::Interval` syncs.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Default)]
+struct Counts {
+    written: AtomicU64,
+    failed: AtomicU64,
+    bytes: AtomicU64,
+    broken: AtomicBool,
+}
+
+/// The sink.
+pub struct Journal {
+    courier: Courier<Block>,
+    counts: Arc<Counts>,
+    block: Option<Block>,
+    since: Nanos,
+    flush_ns: u64,
+    ordinal: u64,
+    lost: u64,
+}
+
+impl Journal {
+    /// Opens a journal for the run that started at `run`, wall clock ms.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn open(settings: &Settings, run: u64) -> io::Result<Self> {
+        let counts = Arc::new(Counts::default());
+        let mut writer = Writer::open(settings, run, Arc::clone(&counts))?;
+        let work = move |errand: Errand<'_, Block>| match errand {
+            Errand::Parcel(block) => {
+                writer.write(block);
+                block.clear();
+            }
+            Errand::Pause => writer.sync_if_due(),
+            Errand::End => writer.sync(),
+        };
+        let blocks = (0..BLOCKS).map(|_| Block::with_capacity(BLOCK_BYTES)).collect();
+        let courier = Courier::start("journal", blocks, SYNC_EVERY / 4, work)?;
+        Ok(Self {
+            courier,
+            counts,
+            block: None,
+            since: Nanos::default(),
+            flush_ns: settings.flush_ms * NS_PER_MS,
+            ordinal: 0,
+            lost: 0,
+        })
+    }
+
+    /// Whether the latest block could not be written (disk full, device gone).
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.counts.broken.load(Ordering::Relaxed)
+    }
+
+    /// The block being filled, with room for one more record.
+    fn room(&mut self, bytes: usize, now: Now) -> Option<&mut Block> {
+        if self.block.as_ref().is_some_and(|block| !block.fits(bytes)) {
+            self.send();
+        }
+        if self.block.is_none() {
+            self.block = self.courier.blank();
+            self.since = now.mono;
+        }
+        self.block.as_mut()
+    }
+
+    fn put(&mut self, message: &Message, now: Now) {
+        let ordinal = self.ordinal;
+        let taken = match message {
+            Message::Event(event) => {
+                self.ordinal += 1;
+                self.room(EVENT_BYTES, now).map(|block| block.event(event, ordinal))
+            }
+            Message::Report(report) if report.is_signal() => {
+                self.room(REPORT_BYTES, now).map(|block| block.report(report, ordinal))
+            }
+            Message::Report(_) => return,
+        };
+        self.lost += u64::from(taken.is_none());
+    }
+
+    fn send(&mut self) {
+        let Some(block) = self.block.take() else { return };
+        if let Err(block) = self.courier.send(block) {
+            self.lost += block.records();
+        }
+    }
+}
+
+impl Sink for Journal {
+    fn name(&self) -> &'static str {
+        "journal"
+    }
+
+    fn write(&mut self, now: Now, batch: &[Message]) {
+        for message in batch {
+            self.put(message, now);
+        }
+    }
+
+    fn turn(&mut self, now: Now) -> Turn {
+        if self.courier.is_done() {
+            return Turn::Done;
+        }
+        let due = now.mono.since(self.since) >= self.flush_ns;
+        if due && self.block.is_some() {
+            self.send();
+            return Turn::Worked;
+        }
+        Turn::Idle
+    }
+
+    fn close(&mut self, _: Now) {
+        self.send();
+        self.courier.end();
+    }
+
+    fn ledger(&self, ledger: &mut Ledger) {
+        ledger.add("journal_records", self.counts.written.load(Ordering::Relaxed));
+        ledger.add("journal_lost", self.lost + self.counts.failed.load(Ordering::Relaxed));
+        ledger.add("journal_bytes", self.counts.bytes.load(Ordering::Relaxed));
+    }
+}
+
+/// Appends blocks to files. Lives on its own thread.
+struct Writer {
+    settings: Settings,
+    run: u64,
+    number: u32,
+    file: Option<File>,
+    length: u64,
+    unsynced: bool,
+    synced: Instant,
+    counts: Arc<Counts>,
+}
+
+impl Writer {
+    fn open(settings: &Settings, run: u64, counts: Arc<Counts>) -> io::Result<Self> {
+        fs::create_dir_all(&settings.directory)?;
+        let mut writer = Self {
+            settings: settings.clone(),
+            run,
+            number: 0,
+            file: None,
+            length: 0,
+            unsynced: false,
+            synced: Instant::now(),
+            counts,
+        };
+        writer.next_file()?;
+        Ok(writer)
+    }
+
+    fn next_file(&mut self) -> io::Result<()> {
+        self.sync();
+        self.file = None;
+        self.number += 1;
+        let name = format!("{:013}-{:06}.{EXTENSION}", self.run, self.number);
+        let path = self.settings.directory.join(name);
+        self.file = Some(OpenOptions::new().write(true).create_new(true).open(path)?);
+        self.length = 0;
+        // An old file that cannot be removed is no reason to lose new records; it is tried again.
+        let _ = prune(&self.settings.directory, self.settings.files);
+        Ok(())
+    }
+
+    fn write(&mut self, block: &mut Block) {
+        let records = block.records();
+        let result = self.append(block);
+        let count = if result.is_ok() { &self.counts.written } else { &self.counts.failed };
+        count.fetch_add(records, Ordering::Relaxed);
+        self.report(result.err());
+        if self.settings.fsync == Fsync::Always {
+            self.sync();
+        }
+        self.sync_if_due();
+    }
+
+    fn append(&mut self, block: &mut Block) -> io::Result<()> {
+        if self.file.is_none() || self.length >= self.settings.file_mb << 20 {
+            self.next_file()?;
+        }
+        let bytes = block.seal(self.run);
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
+        if let Err(e) = file.write_all(bytes) {
+            cut(file, self.length).inspect_err(|_| self.file = None)?;
+            return Err(e);
+        }
+        self.length += bytes.len() as u64;
+        self.counts.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.unsynced = true;
+        Ok(())
+    }
+
+    /// Says once that it broke and once that it works again.
+    fn report(&mut self, error: Option<io::Error>) {
+        let broken = error.is_some();
+        if self.counts.broken.swap(broken, Ordering::Relaxed) == broken {
+            return;
+        }
+        match error {
+            Some(e) => eprintln!("journal: cannot write ({e}); the run goes on, records are lost"),
+            None => eprintln!("journal: writing again"),
+        }
+    }
+
+    fn sync_if_due(&mut self) {
+        if self.settings.fsync == Fsync::Interval && self.synced.elapsed() >= SYNC_EVERY {
+            self.sync();
+        }
+    }
+
+    fn sync(&mut self) {
+        if self.settings.fsync == Fsync::Never || !self.unsynced {
+            return;
+        }
+        if let Some(file) = &self.file {
+            // What cannot be synced cannot be read back either; the next write says so.
+            self.unsynced = file.sync_data().is_err();
+        }
+        self.synced = Instant::now();
+    }
+}
+
+/// Takes away what a failed write left behind.
+fn cut(file: &mut File, length: u64) -> io::Result<()> {
+    file.set_len(length)?;
+    file.seek(SeekFrom::Start(length)).map(drop)
+}
+
+/// Removes the oldest files beyond `keep`.
+fn prune(directory: &Path, keep: usize) -> io::Result<()> {
+    let files = files_in(directory)?;
+    let surplus = files.len().saturating_sub(keep);
+    for path in files.iter().take(surplus) {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,630 @@
+//! What is on disk: the engine's input and its signals, so that a run can be lived again.
+//!
+//! A journal is a row of files, each a row of blocks, each a header and a payload of records. A
+//! block is written whole and carries its length and a checksum, so what a crash or a full disk left
+//! behind is a prefix of whole blocks, wherever it was cut.
+//!
+//! ```text
+//! header (48 bytes, little endian)
+//!   0 magic "FSHKJRN1"   8 run, wall clock ms   16 ordinal of the first event
+//!  24 payload bytes      32 CRC-32 of bytes 0..32 and the payload      36 zero
+//! record                 words of 64 bits, little endian
+//!   event   8 words      head, origin, symbol (2), received, stamp, a, b
+//!   report  1 + 77 words head, then the report as it crosses the ring
+//! head   bits 0-7 tag, 8-15 small enum (0: missing), 16-31 code, 32-63 whole USD of depth
+//! origin bits 0-31 parse ns, 32-39 venue, 40-47 line, 48-55 flags, 56-63 completeness
+//! ```
+//!
+//! Reading is strict: a word that no writer writes is [`Damage`] that names its place. The ordinals
+//! show how many events are missing between two blocks.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+
+use crate::event::{
+    Body, Completeness, Event, FeedState, Flags, Positive, Side, Stamp, Taker, Usd, VENUES,
+};
+use crate::output::Message;
+use crate::signal::{Cursor, REPORT_WORDS, Report, Words};
+use crate::symbol::Symbol;
+use crate::time::Nanos;
+
+const MAGIC: u64 = u64::from_le_bytes(*b"FSHKJRN1");
+/// Bytes of a block's header.
+pub const HEADER_BYTES: usize = 48;
+/// Most bytes of payload in one block.
+pub const PAYLOAD_MAX: usize = 1 << 20;
+/// Words of an event.
+pub const EVENT_WORDS: usize = 8;
+/// Bytes of an event's record.
+pub const EVENT_BYTES: usize = EVENT_WORDS * 8;
+/// Bytes of a report's record.
+pub const REPORT_BYTES: usize = (1 + REPORT_WORDS) * 8;
+/// How a journal's files end.
+pub const EXTENSION: &str = "fsj";
+
+const TAG_REPORT: u8 = 0xf0;
+
+/// The words of an event.
+#[must_use]
+pub fn event_words(event: &Event) -> [u64; EVENT_WORDS] {
+    let (tag, small, code, depth, a, b) = body_parts(&event.body);
+    let head = u64::from(tag)
+        | u64::from(small) << 8
+        | u64::from(code) << 16
+        | u64::from(depth.map_or(0, NonZeroU32::get)) << 32;
+    let origin = u64::from(event.parse_ns)
+        | (event.venue as u64) << 32
+        | u64::from(event.line) << 40
+        | u64::from(event.flags.0) << 48
+        | (event.completeness as u64) << 56;
+    let symbol = u128::from_le_bytes(event.symbol.to_bytes());
+    let [low, high] = [symbol, symbol >> 64].map(low_word);
+    [head, origin, low, high, event.received.0, event.stamp.to_bits(), a, b]
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is what is asked for")]
+fn low_word(wide: u128) -> u64 {
+    wide as u64
+}
+
+type Parts = (u8, u8, u16, Option<NonZeroU32>, u64, u64);
+
+fn body_parts(body: &Body) -> Parts {
+    let (tag, small, a, b) = match *body {
+        Body::Tick => (1, 0, 0, 0),
+        Body::Reset => (2, 0, 0, 0),
+        Body::Liquidation { side, price, usd } => {
+            (3, side.map_or(0, |side| side as u8 + 1), maybe(price), usd.map_or(0, Usd::micros))
+        }
+        Body::Fill { taker, price, usd } => (4, taker as u8 + 1, bits(price), usd.micros()),
+        Body::Trade { taker, price, usd } => {
+            (5, taker as u8 + 1, bits(price), usd.map_or(0, Usd::micros))
+        }
+        Body::Book { depth_usd, bid, ask } => return (6, 0, 0, depth_usd, bits(bid), bits(ask)),
+        Body::Mark { price, index } => (7, 0, bits(price), maybe(index)),
+        Body::Funding { rate, next_ms } => (8, 0, rate.to_bits(), next_ms.cast_unsigned()),
+        Body::OpenInterest { base, usd } => (9, 0, maybe(base), usd.map_or(0, Usd::micros)),
+        Body::Feed { state, code } => return (10, state as u8 + 1, code, None, 0, 0),
+    };
+    (tag, small, 0, None, a, b)
+}
+
+fn bits(value: Positive) -> u64 {
+    value.get().to_bits()
+}
+
+fn maybe(value: Option<Positive>) -> u64 {
+    value.map_or(0, bits)
+}
+
+/// The event of these words; `None` unless every bit is one that [`event_words`] writes.
+#[must_use]
+pub fn event_of(words: &[u64; EVENT_WORDS]) -> Option<Event> {
+    let [head, origin, low, high, received, stamp, ..] = *words;
+    let [.., venue, line, flags, completeness] = origin.to_le_bytes();
+    let event = Event {
+        symbol: Symbol::from_bytes((u128::from(high) << 64 | u128::from(low)).to_le_bytes())?,
+        body: body_of(head, words[6], words[7])?,
+        received: Nanos(received),
+        stamp: Stamp::from_bits(stamp),
+        parse_ns: u32::try_from(origin & 0xffff_ffff).ok()?,
+        venue: *VENUES.get(usize::from(venue))?,
+        line,
+        flags: Flags(flags),
+        completeness: *COMPLETENESS.get(usize::from(completeness))?,
+    };
+    let known = Flags::NAMES.iter().fold(0, |bits, (flag, _)| bits | flag.0);
+    // Writing it again must give the same words: whatever was ignored above shows here.
+    (flags & !known == 0 && event_words(&event) == *words).then_some(event)
+}
+
+const COMPLETENESS: [Completeness; 5] = [
+    Completeness::Complete,
+    Completeness::Sampled,
+    Completeness::Lossy,
+    Completeness::Watched,
+    Completeness::Unknown,
+];
+const SIDES: [Side; 2] = [Side::Long, Side::Short];
+const TAKERS: [Taker; 2] = [Taker::Buy, Taker::Sell];
+const STATES: [FeedState; 7] = [
+    FeedState::Connecting,
+    FeedState::Live,
+    FeedState::Quiet,
+    FeedState::Suspect,
+    FeedState::Stale,
+    FeedState::Down,
+    FeedState::Blocked,
+];
+
+fn body_of(head: u64, a: u64, b: u64) -> Option<Body> {
+    let [tag, small, code @ .., d0, d1, d2, d3] = head.to_le_bytes();
+    let depth_usd = NonZeroU32::new(u32::from_le_bytes([d0, d1, d2, d3]));
+    let number = |bits: u64| Positive::new(f64::from_bits(bits));
+    let optional = |bits: u64| if bits == 0 { Some(None) } else { number(bits).map(Some) };
+    Some(match tag {
+        1 => Body::Tick,
+        2 => Body::Reset,
+        3 => {
+            let side = if small == 0 { None } else { Some(nth(&SIDES, small)?) };
+            Body::Liquidation { side, price: optional(a)?, usd: Usd::from_micros(b) }
+        }
+        4 => {
+            Body::Fill { taker: nth(&TAKERS, small)?, price: number(a)?, usd: Usd::from_micros(b)? }
+        }
+        5 => {
+            Body::Trade { taker: nth(&TAKERS, small)?, price: number(a)?, usd: Usd::from_micros(b) }
+        }
+        6 => Body::Book { depth_usd, bid: number(a)?, ask: number(b)? },
+        7 => Body::Mark { price: number(a)?, index: optional(b)? },
+        8 => {
+            let rate = Some(f64::from_bits(a)).filter(|rate| rate.is_finite())?;
+            Body::Funding { rate, next_ms: b.cast_signed() }
+        }
+        9 => Body::OpenInterest { base: optional(a)?, usd: Usd::from_micros(b) },
+        10 => Body::Feed { state: nth(&STATES, small)?, code: u16::from_le_bytes(code) },
+        _ => return None,
+    })
+}
+
+/// The value written as its position plus one.
+fn nth<T: Copy>(values: &[T], small: u8) -> Option<T> {
+    values.get(usize::from(small.checked_sub(1)?)).copied()
+}
+
+/// One block, filled record by record. Its bytes are ready to be written at any time.
+#[derive(Debug, Default)]
+pub struct Block {
+    bytes: Vec<u8>,
+    records: u32,
+    first: u64,
+}
+
+impl Block {
+    /// An empty block that holds `payload` bytes without growing.
+    #[must_use]
+    pub fn with_capacity(payload: usize) -> Self {
+        let mut block =
+            Self { bytes: Vec::with_capacity(HEADER_BYTES + payload), ..Self::default() };
+        block.clear();
+        block
+    }
+
+    /// Empties it.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.bytes.resize(HEADER_BYTES, 0);
+        self.records = 0;
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.records == 0
+    }
+
+    /// Records in it.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        u64::from(self.records)
+    }
+
+    /// Whether a record of `bytes` fits without growing.
+    #[must_use]
+    pub fn fits(&self, bytes: usize) -> bool {
+        let end = self.bytes.len() + bytes;
+        end <= self.bytes.capacity() && end <= HEADER_BYTES + PAYLOAD_MAX
+    }
+
+    /// Adds an event, whose number within the run is `ordinal`.
+    pub fn event(&mut self, event: &Event, ordinal: u64) {
+        self.begin(ordinal);
+        self.words(&event_words(event));
+    }
+
+    /// Adds a report, made when `ordinal` events had been taken.
+    pub fn report(&mut self, report: &Report, ordinal: u64) {
+        self.begin(ordinal);
+        let mut words = [0; 1 + REPORT_WORDS];
+        u64::from(TAG_REPORT).put(&mut Cursor::new(&mut words));
+        report.put(&mut Cursor::new(&mut words[1..]));
+        self.words(&words);
+    }
+
+    fn begin(&mut self, ordinal: u64) {
+        if self.records == 0 {
+            self.first = ordinal;
+        }
+    }
+
+    fn words(&mut self, words: &[u64]) {
+        for word in words {
+            self.bytes.extend_from_slice(&word.to_le_bytes());
+        }
+        self.records += 1;
+    }
+
+    /// The whole block with its header, for run `run`.
+    pub fn seal(&mut self, run: u64) -> &[u8] {
+        let payload = self.bytes.len().saturating_sub(HEADER_BYTES);
+        let mut header = [0; HEADER_BYTES];
+        let fields = [MAGIC, run, self.first, payload as u64];
+        for (place, field) in header.chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_le_bytes());
+        }
+        let crc = checksum(&header, self.bytes.get(HEADER_BYTES..).unwrap_or(&[]));
+        header[32..36].copy_from_slice(&crc.to_le_bytes());
+        if let Some(place) = self.bytes.get_mut(..HEADER_BYTES) {
+            place.copy_from_slice(&header);
+        }
+        &self.bytes
+    }
+}
+
+fn checksum(header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header[..32]);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+/// Where a journal stops making sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The file.
+    pub file: PathBuf,
+    /// Bytes from its start.
+    pub offset: u64,
+    /// What is wrong there.
+    pub what: &'static str,
+    /// Whether the file merely ends too early, as after a crash; everything before it is whole.
+    pub torn: bool,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} at byte {}", self.file.display(), self.what, self.offset)
+    }
+}
+
+impl std::error::Error for Damage {}
+
+/// Gives back what a journal holds, in order. After an error in one file it goes on with the next.
+pub struct Reader {
+    files: std::vec::IntoIter<PathBuf>,
+    open: Option<(PathBuf, BufReader<File>)>,
+    offset: u64,
+    payload: Vec<u8>,
+    at: usize,
+    run: u64,
+    ordinal: u64,
+    missing: u64,
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("run", &self.run).field("ordinal", &self.ordinal).finish()
+    }
+}
+
+impl Reader {
+    /// Reads one file, or all files of a directory in the order of their names.
+    ///
+    /// # Errors
+    /// When the path cannot be read or holds no journal.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let files = if path.is_dir() { files_in(path)? } else { vec![path.to_owned()] };
+        if files.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no journal in this directory"));
+        }
+        let mut reader = Self {
+            files: files.into_iter(),
+            open: None,
+            offset: 0,
+            payload: Vec::new(),
+            at: 0,
+            run: 0,
+            ordinal: 0,
+            missing: 0,
+        };
+        reader.next_file()?;
+        Ok(reader)
+    }
+
+    /// Start of the run that wrote the latest record, wall clock ms.
+    #[must_use]
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Number, within the run, of the next event.
+    #[must_use]
+    pub fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    /// Events known to be missing so far: they were never written.
+    #[must_use]
+    pub fn missing(&self) -> u64 {
+        self.missing
+    }
+
+    fn next_file(&mut self) -> io::Result<bool> {
+        self.open = None;
+        self.offset = 0;
+        self.payload.clear();
+        self.at = 0;
+        let Some(path) = self.files.next() else { return Ok(false) };
+        let file = File::open(&path)?;
+        self.open = Some((path, BufReader::with_capacity(1 << 16, file)));
+        Ok(true)
+    }
+
+    fn step(&mut self) -> Result<Option<Message>, Fault> {
+        loop {
+            if self.at < self.payload.len() {
+                return self.record().map(Some).ok_or(Fault::bad("a record that is not one"));
+            }
+            if !self.block()? && !self.next_file().map_err(|_| Fault::bad("cannot be opened"))? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads the next block; `false` at the end of the file.
+    fn block(&mut self) -> Result<bool, Fault> {
+        let Some((_, file)) = &mut self.open else { return Ok(false) };
+        self.offset += if self.payload.is_empty() { 0 } else { block_bytes(&self.payload) };
+        self.payload.clear();
+        self.at = 0;
+        let mut header = [0; HEADER_BYTES];
+        match fill(file, &mut header)? {
+            0 => return Ok(false),
+            HEADER_BYTES => {}
+            _ => return Err(Fault::torn("a header that is cut off")),
+        }
+        let words = header_words(&header);
+        let length = payload_length(&header, &words)?;
+        self.payload.resize(length, 0);
+        if fill(file, &mut self.payload)? != length {
+            self.payload.clear();
+            return Err(Fault::torn("a block that is cut off"));
+        }
+        if checksum(&header, &self.payload) != crc_of(&header) {
+            self.payload.clear();
+            return Err(Fault::bad("a block whose checksum is wrong"));
+        }
+        self.follow(words[1], words[2]);
+        Ok(true)
+    }
+
+    /// Counts what is missing between the last block, or the start of the run, and this block.
+    fn follow(&mut self, run: u64, first: u64) {
+        if run != self.run {
+            self.ordinal = 0;
+        }
+        self.missing += first.saturating_sub(self.ordinal);
+        self.run = run;
+        self.ordinal = first;
+    }
+
+    fn record(&mut self) -> Option<Message> {
+        let rest = self.payload.get(self.at..)?;
+        if *rest.first()? == TAG_REPORT {
+            let mut words = [0; 1 + REPORT_WORDS];
+            read_words(rest, &mut words)?;
+            if words[0] != u64::from(TAG_REPORT) {
+                return None;
+            }
+            let report = Report::get(&mut Cursor::new(&mut words[1..]))?;
+            self.at += REPORT_BYTES;
+            return Some(Message::Report(report));
+        }
+        let mut words = [0; EVENT_WORDS];
+        read_words(rest, &mut words)?;
+        let event = event_of(&words)?;
+        self.at += EVENT_BYTES;
+        self.ordinal += 1;
+        Some(Message::Event(event))
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Message, Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let fault = match self.step() {
+            Ok(message) => return message.map(Ok),
+            Err(fault) => fault,
+        };
+        let within = if self.payload.is_empty() { 0 } else { HEADER_BYTES + self.at };
+        let damage = Damage {
+            file: self.open.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+            offset: self.offset + within as u64,
+            what: fault.what,
+            torn: fault.torn,
+        };
+        if self.next_file().is_err() {
+            self.open = None;
+        }
+        Some(Err(damage))
+    }
+}
+
+#[derive(Debug)]
+struct Fault {
+    what: &'static str,
+    torn: bool,
+}
+
+impl Fault {
+    fn bad(what: &'static str) -> Self {
+        Self { what, torn: false }
+    }
+
+    fn torn(what: &'static str) -> Self {
+        Self { what, torn: true }
+    }
+}
+
+fn block_bytes(payload: &[u8]) -> u64 {
+    (HEADER_BYTES + payload.len()) as u64
+}
+
+fn header_words(header: &[u8; HEADER_BYTES]) -> [u64; HEADER_BYTES / 8] {
+    let mut words = [0; HEADER_BYTES / 8];
+    for (word, bytes) in words.iter_mut().zip(header.as_chunks::<8>().0) {
+        *word = u64::from_le_bytes(*bytes);
+    }
+    words
+}
+
+fn crc_of(header: &[u8; HEADER_BYTES]) -> u32 {
+    u32::from_le_bytes([header[32], header[33], header[34], header[35]])
+}
+
+/// Bytes of payload, once everything about the header is right.
+fn payload_length(
+    header: &[u8; HEADER_BYTES],
+    words: &[u64; HEADER_BYTES / 8],
+) -> Result<usize, Fault> {
+    if words[0] != MAGIC {
+        return Err(Fault::bad("not a journal of this version"));
+    }
+    let length = usize::try_from(words[3]).unwrap_or(usize::MAX);
+    let possible = (1..=PAYLOAD_MAX).contains(&length) && length.is_multiple_of(8);
+    if !possible || header[36..].iter().any(|&b| b != 0) {
+        return Err(Fault::bad("a header that is not one"));
+    }
+    Ok(length)
+}
+
+/// Fills `buffer` as far as the file goes.
+fn fill(file: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Fault> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return Err(Fault::bad("cannot be read")),
+        }
+    }
+    Ok(filled)
+}
+
+fn read_words(bytes: &[u8], words: &mut [u64]) -> Option<()> {
+    let chunks = bytes.get(..words.len() * 8)?.as_chunks::<8>().0;
+    for (word, chunk) in words.iter_mut().zip(chunks) {
+        *word = u64::from_le_bytes(*chunk);
+    }
+    Some(())
+}
+
+/// The journal files of a directory, oldest first.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files_in(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == EXTENSION) {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bodies() -> Vec<Body> {
+        let price = Positive::new(0.1).unwrap();
+        let usd = Usd::new(12.5).unwrap();
+        let mut bodies = vec![
+            Body::Tick,
+            Body::Reset,
+            Body::Liquidation { side: None, price: None, usd: None },
+            Body::Book { depth_usd: None, bid: price, ask: price },
+            Body::Book { depth_usd: NonZeroU32::new(u32::MAX), bid: price, ask: price },
+            Body::Mark { price, index: None },
+            Body::Mark { price, index: Some(price) },
+            Body::Funding { rate: -0.0, next_ms: i64::MIN },
+            Body::OpenInterest { base: Some(price), usd: None },
+            Body::OpenInterest { base: None, usd: Some(usd) },
+        ];
+        for side in SIDES {
+            bodies.push(Body::Liquidation { side: Some(side), price: Some(price), usd: Some(usd) });
+        }
+        for taker in TAKERS {
+            bodies.push(Body::Fill { taker, price, usd });
+            bodies.push(Body::Trade { taker, price, usd: None });
+        }
+        for state in STATES {
+            bodies.push(Body::Feed { state, code: 451 });
+        }
+        bodies
+    }
+
+    fn events() -> Vec<Event> {
+        let mut events = Vec::new();
+        for (i, body) in (0..).zip(bodies()) {
+            for venue in VENUES {
+                events.push(Event {
+                    symbol: Symbol::parse("币安人生USDT").unwrap_or(Symbol::BTC),
+                    body,
+                    received: Nanos(u64::MAX - i),
+                    stamp: Stamp::new(Some(1_791_091_285_156), 395),
+                    parse_ns: u32::MAX,
+                    venue,
+                    line: 255,
+                    flags: Flags::GAP.with(Flags::SNAPSHOT),
+                    completeness: COMPLETENESS[venue.index()],
+                });
+            }
+        }
+        events
+    }
+
+    #[test]
+    fn every_event_survives_its_words() {
+        for event in events() {
+            assert_eq!(event_of(&event_words(&event)), Some(event));
+        }
+    }
+
+    #[test]
+    fn enums_on_disk_are_numbered_as_in_memory() {
+        assert!(COMPLETENESS.iter().enumerate().all(|(i, &c)| c as usize == i));
+        assert!(SIDES.iter().enumerate().all(|(i, &s)| s as usize == i));
+        assert!(TAKERS.iter().enumerate().all(|(i, &t)| t as usize == i));
+        assert!(STATES.iter().enumerate().all(|(i, &s)| s as usize == i));
+    }
+
+    #[test]
+    fn any_flipped_bit_is_refused_or_means_another_event() {
+        for event in events() {
+            let words = event_words(&event);
+            for bit in 0..EVENT_WORDS * 64 {
+                let mut flipped = words;
+                flipped[bit / 64] ^= 1 << (bit % 64);
+                if let Some(other) = event_of(&flipped) {
+                    assert_eq!(event_words(&other), flipped, "bit {bit} was ignored");
+                }
+            }
+        }
+        let mut words = event_words(&events()[0]);
+        for (word, bad) in [(0, 99), (1, 77 << 32), (1, 9 << 56), (1, 1 << 55), (5, 2_000)] {
+            let good = std::mem::replace(&mut words[word], bad);
+            assert_eq!(event_of(&words), None, "word {word} = {bad}");
+            words[word] = good;
+        }
+    }
+}
