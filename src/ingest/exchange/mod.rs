@@ -3,9 +3,14 @@
 //! [`EXCHANGES`] is the table; everything else loops over it. Adding a venue is one file here, one
 //! row in that table and one in [`Venue`].
 
+pub mod json;
+mod page;
+mod binance;
+
 use super::instrument::{Instrument, Instruments};
 use crate::event::{Completeness, Event, Venue};
 use crate::symbol::Symbol;
+use json::{Json, Scratch};
 
 /// What a frame came to. Exactly one verdict per frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,10 +112,22 @@ pub struct Listing {
 pub struct Desk {
     /// The venue's instruments.
     pub instruments: Instruments,
+    /// Where JSON is parsed.
+    pub scratch: Scratch,
+}
+
+impl Desk {
+    /// A desk that knows the exchange's built-in instruments.
+    #[must_use]
+    pub fn new(exchange: &dyn Exchange) -> Self {
+        let mut desk = Self::default();
+        desk.instruments.extend(exchange.built_in());
+        desk
+    }
 }
 
 /// The venues that are spoken.
-pub static EXCHANGES: [&dyn Exchange; 0] = [];
+pub static EXCHANGES: [&dyn Exchange; 1] = [&binance::Binance];
 
 /// The exchange of a venue; `None` for [`Venue::Other`].
 #[must_use]
@@ -148,3 +165,48 @@ pub trait Exchange: Sync {
     /// Parses one frame.
     fn parse(&self, frame: &[u8], desk: &mut Desk, out: &mut dyn Items) -> Verdict;
 }
+
+/// The venue's names for the symbols that are wanted, [`Symbol::BTC`] always first because the canary
+/// is its chatter. Of several instruments of a symbol the one of lowest rank is taken, then the first
+/// by name; those without a rank do not belong on the route. A symbol the venue does not list is left
+/// out: a wrong name can close the connection.
+fn names<'k>(
+    known: &'k Instruments,
+    wanted: &Wanted,
+    rank: impl Fn(&Instrument) -> Option<u8>,
+) -> Vec<&'k str> {
+    let ranked: Vec<_> =
+        known.sorted().into_iter().filter_map(|i| rank(i).map(|rank| (rank, i))).collect();
+    let mut names: Vec<&str> = Vec::new();
+    for symbol in std::iter::once(&Symbol::BTC).chain(&wanted.reference) {
+        let of_symbol = ranked.iter().filter(|(_, instrument)| instrument.symbol == *symbol);
+        let best = of_symbol.min_by_key(|(rank, _)| *rank).map(|(_, i)| i.name.as_str());
+        names.extend(best.filter(|name| !names.contains(name)));
+    }
+    names
+}
+
+/// The name a message is ignored under, if it is one of those `known` to be of no interest; else the
+/// message is refused.
+fn of_no_interest(name: &str, known: &[&'static str]) -> Verdict {
+    match known.iter().find(|known| **known == name) {
+        Some(known) => Verdict::Ignored(known),
+        None => Verdict::Rejected("channel"),
+    }
+}
+
+/// The rows of a REST answer, each turned into an instrument where it can be.
+fn listing(
+    body: &[u8],
+    rows: impl for<'t> Fn(Json<'t>) -> Option<Json<'t>>,
+    row: impl Fn(Json<'_>) -> Option<Instrument>,
+) -> Result<Vec<Instrument>, String> {
+    let read = |json: Json<'_>| match rows(json) {
+        Some(rows) if rows.is_array() => Ok(rows.elements().filter_map(&row).collect()),
+        _ => Err("the answer holds no list of instruments".to_owned()),
+    };
+    Scratch::for_listing().read(body, read).map_err(|reason| format!("not JSON: {reason}"))?
+}
+
+#[cfg(test)]
+mod tests;
