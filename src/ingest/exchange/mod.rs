@@ -5,12 +5,17 @@
 
 pub mod json;
 mod page;
+pub mod tops;
 mod binance;
+mod bybit;
+mod okx;
+mod hyperliquid;
 
 use super::instrument::{Instrument, Instruments};
 use crate::event::{Completeness, Event, Venue};
 use crate::symbol::Symbol;
 use json::{Json, Scratch};
+use tops::Tops;
 
 /// What a frame came to. Exactly one verdict per frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +119,8 @@ pub struct Desk {
     pub instruments: Instruments,
     /// Where JSON is parsed.
     pub scratch: Scratch,
+    /// Book tops that a venue sends as differences.
+    pub tops: Tops,
 }
 
 impl Desk {
@@ -127,7 +134,8 @@ impl Desk {
 }
 
 /// The venues that are spoken.
-pub static EXCHANGES: [&dyn Exchange; 1] = [&binance::Binance];
+pub static EXCHANGES: [&dyn Exchange; 4] =
+    [&binance::Binance, &bybit::Bybit, &okx::Okx, &hyperliquid::Hyperliquid];
 
 /// The exchange of a venue; `None` for [`Venue::Other`].
 #[must_use]

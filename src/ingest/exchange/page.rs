@@ -291,17 +291,27 @@ pub struct Level {
 }
 
 impl Level {
+    /// From two fields.
+    ///
     /// # Errors
     /// `one_sided` when there is no such level, `price` when its price is none.
     pub fn read(price: Option<Json<'_>>, amount: Option<Json<'_>>) -> Result<Self, &'static str> {
         let price = price_in(Some(price.ok_or("one_sided")?))?;
         Ok(Self { price, amount: amount.and_then(Json::number).and_then(Quantity::new) })
     }
+
+    /// From two numbers; `None` when the price is none.
+    pub fn of(price: Option<f64>, amount: Option<f64>) -> Option<Self> {
+        Some(Self { price: price.and_then(usable)?, amount: amount.and_then(Quantity::new) })
+    }
 }
 
 fn price_in(field: Option<Json<'_>>) -> Result<Price, &'static str> {
-    let number = field.and_then(Json::number).filter(|price| PRICES.contains(price));
-    number.and_then(Price::new).ok_or("price")
+    field.and_then(Json::number).and_then(usable).ok_or("price")
+}
+
+fn usable(price: f64) -> Option<Price> {
+    Price::new(price).filter(|_| PRICES.contains(&price))
 }
 
 /// Whole dollars, at least 1, at most what fits.

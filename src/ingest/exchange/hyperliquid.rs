@@ -1,0 +1,459 @@
+//! Hyperliquid perpetuals.
+//!
+//! * There is no public feed of liquidations. They show in the fills of addresses that are watched:
+//!   `liquidation` names who was liquidated, and stands in the fills of both parties. The liquidated
+//!   user's own fill sells a long; the other party's fill is the opposite.
+//! * Deleveraging, netting, settlement and dust look like fills and are neither trades nor
+//!   liquidations.
+//! * Recent trades and fills are sent again on subscribing; a snapshot of fills is flagged.
+//! * A coin that is not in `meta`, verbatim, closes the connection without a word.
+//! * `@142` and `PURR/USDC` are spot; `dex:COIN` are perpetuals of other builders, markets of their
+//!   own. Sizes are coins.
+
+use super::json::{Json, fields};
+use super::page::{Item, Level, Page, Time};
+use super::{
+    Control, Desk, Exchange, Heartbeat, Items, Listing, Route, Verdict, Wanted, listing, names,
+    of_no_interest,
+};
+use crate::event::{Completeness, Flags, Side, Taker, Venue};
+use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, market};
+
+/// Hyperliquid.
+pub struct Hyperliquid;
+
+const PUBLIC: Route = Route { name: "public", url: "wss://api.hyperliquid.xyz/ws" };
+static ROUTES: [Route; 1] = [PUBLIC];
+
+static LISTINGS: [Listing; 1] =
+    [Listing { url: "https://api.hyperliquid.xyz/info", body: Some(r#"{"type":"meta"}"#) }];
+
+/// Subscriptions of one address.
+const SUBSCRIPTIONS_MAX: usize = 1000;
+/// Addresses whose fills may be heard at once.
+const ADDRESSES_MAX: usize = 10;
+/// Channels of context per coin.
+const CONTEXT: [&str; 3] = ["trades", "bbo", "activeAssetCtx"];
+
+/// The main coins, as `meta` writes them.
+const COINS: [&str; 34] = [
+    "BTC", "ETH", "SOL", "XRP", "DOGE", "BNB", "ADA", "LINK", "AVAX", "LTC", "SUI", "TRX", "DOT",
+    "BCH", "NEAR", "APT", "ARB", "OP", "FIL", "ATOM", "UNI", "AAVE", "ETC", "INJ", "TIA", "SEI",
+    "WLD", "ENA", "HYPE", "WIF", "ORDI", "kPEPE", "kSHIB", "kBONK",
+];
+
+/// Fills that are no trades, by `dir`.
+const NOT_TRADES: [&str; 4] =
+    ["Auto-Deleveraging", "Net Child Vaults", "Spot Dust Conversion", "Settlement"];
+
+/// Channels of no interest. `allMids` has no bid, ask or mark and comes every five seconds.
+const UNNEEDED: [&str; 24] = [
+    "allMids",
+    "l2Book",
+    "candle",
+    "notification",
+    "orderUpdates",
+    "userFundings",
+    "userNonFundingLedgerUpdates",
+    "userTwapSliceFills",
+    "userTwapHistory",
+    "userHistoricalOrders",
+    "activeAssetData",
+    "activeSpotAssetCtx",
+    "allDexsAssetCtxs",
+    "allDexsClearinghouseState",
+    "fastAssetCtxs",
+    "assetCtxs",
+    "spotAssetCtxs",
+    "spotState",
+    "clearinghouseState",
+    "openOrders",
+    "twapStates",
+    "webData2",
+    "webData3",
+    "post",
+];
+
+impl Exchange for Hyperliquid {
+    fn venue(&self) -> Venue {
+        Venue::Hyperliquid
+    }
+
+    fn routes(&self) -> &'static [Route] {
+        &ROUTES
+    }
+
+    fn subscriptions(&self, _: &Route, known: &Instruments, wanted: &Wanted) -> Vec<String> {
+        let frame = |subscription: serde_json::Value| {
+            serde_json::json!({"method": "subscribe", "subscription": subscription}).to_string()
+        };
+        let addresses = wanted.addresses.iter().take(ADDRESSES_MAX);
+        let fills = addresses.map(|user| serde_json::json!({"type": "userFills", "user": user}));
+        let coins = names(known, wanted, |_| Some(0));
+        let context = coins.iter().flat_map(|coin| {
+            CONTEXT.map(|channel| serde_json::json!({"type": channel, "coin": coin}))
+        });
+        fills.chain(context).take(SUBSCRIPTIONS_MAX).map(frame).collect()
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat { every_ms: 30_000, text: Some(r#"{"method":"ping"}"#) }
+    }
+
+    fn completeness(&self) -> Completeness {
+        Completeness::Watched
+    }
+
+    fn canary(&self, _: &Route) -> &'static str {
+        "bbo BTC"
+    }
+
+    fn listings(&self) -> &'static [Listing] {
+        &LISTINGS
+    }
+
+    fn listed(&self, body: &[u8]) -> Result<Vec<Instrument>, String> {
+        listing(body, |json| json.get("universe"), listed)
+    }
+
+    fn built_in(&self) -> Vec<Instrument> {
+        COINS.iter().filter_map(|coin| self.implied(coin)).collect()
+    }
+
+    fn implied(&self, symbol: &str) -> Option<Instrument> {
+        Instrument::new(symbol, implied(symbol).ok()?)
+    }
+
+    fn parse(&self, frame: &[u8], desk: &mut Desk, out: &mut dyn Items) -> Verdict {
+        let Desk { instruments, scratch, .. } = desk;
+        let mut page = Page { venue: Venue::Hyperliquid, known: instruments, implied, out };
+        scratch.read(frame, |json| message(json, &mut page)).unwrap_or_else(Verdict::Rejected)
+    }
+}
+
+fn implied(coin: &str) -> Result<Terms, &'static str> {
+    let contract = Some(Contract::Coins(1.0));
+    match coin {
+        spot if spot.starts_with('@') || spot.contains('/') => Err("spot"),
+        built if built.contains(':') => {
+            Ok(Terms { symbol: market(built)?, contract, multiplier: 1.0 })
+        }
+        coin => Terms::of_coin(coin, contract),
+    }
+}
+
+/// A row of `meta`; a delisted coin must not be subscribed to.
+fn listed(row: Json<'_>) -> Option<Instrument> {
+    fields!(row => name = "name", delisted = "isDelisted");
+    if delisted.and_then(Json::flag) == Some(true) {
+        return None;
+    }
+    let name = name?.text()?;
+    Instrument::new(name, implied(name).ok()?)
+}
+
+fn message(json: Json<'_>, page: &mut Page<'_>) -> Verdict {
+    fields!(json => channel = "channel", data = "data");
+    let Some(channel) = channel.and_then(Json::text) else {
+        return Verdict::Rejected("schema");
+    };
+    match (channel, data) {
+        ("pong", _) => Verdict::Control(Control::Pong),
+        ("subscriptionResponse", _) => Verdict::Control(Control::Ack),
+        ("error", Some(said)) => Verdict::Control(complaint(said)),
+        ("trades", Some(data)) => each(data.rows(), |row| trade(row, page)),
+        ("bbo", Some(data)) => each(one(data), |data| book(data, page)),
+        ("activeAssetCtx", Some(data)) => each(one(data), |data| context(data, page)),
+        ("userFills", Some(data)) => user_fills(data, page),
+        ("user" | "userEvents", Some(data)) => user_event(data, page),
+        ("error" | "trades" | "bbo" | "activeAssetCtx" | "userFills" | "user", None) => {
+            Verdict::Rejected("schema")
+        }
+        (name, _) => of_no_interest(name, &UNNEEDED),
+    }
+}
+
+/// An object, as the only row.
+fn one(data: Json<'_>) -> Option<impl Iterator<Item = Json<'_>>> {
+    data.is_object().then(|| std::iter::once(data))
+}
+
+fn each<'t>(rows: Option<impl Iterator<Item = Json<'t>>>, read: impl FnMut(Json<'t>)) -> Verdict {
+    match rows {
+        Some(rows) => rows.for_each(read),
+        None => return Verdict::Rejected("schema"),
+    }
+    Verdict::Decoded
+}
+
+/// Being told twice what we know harms nothing; anything else was refused.
+fn complaint(said: Json<'_>) -> Control {
+    let known = said.text().is_some_and(|said| said.starts_with("Already"));
+    if known { Control::Notice } else { Control::Refused }
+}
+
+/// `B` buys, `A` (ask) sells.
+fn taker(side: Option<Json<'_>>) -> Option<Taker> {
+    match side.and_then(Json::text)? {
+        "B" => Some(Taker::Buy),
+        "A" => Some(Taker::Sell),
+        _ => None,
+    }
+}
+
+fn trade(row: Json<'_>, page: &mut Page<'_>) {
+    fields!(row => coin = "coin", side = "side", price = "px", size = "sz", time = "time");
+    if let Some(mut item) = page.item(coin, Time::In(time)) {
+        item.trade(taker(side), price, size);
+    }
+}
+
+/// Bid and ask, in this order; `null` where nobody bids or asks.
+fn book(data: Json<'_>, page: &mut Page<'_>) {
+    fields!(data => coin = "coin", time = "time", bbo = "bbo");
+    let Some(mut item) = page.item(coin, Time::In(time)) else {
+        return;
+    };
+    let Some(mut sides) = bbo.filter(|bbo| bbo.is_array()).map(Json::elements) else {
+        return item.refuse("schema");
+    };
+    match (level(sides.next()), level(sides.next())) {
+        (Ok(bid), Ok(ask)) => item.book(bid, ask),
+        (Err(reason), _) | (_, Err(reason)) => item.refuse(reason),
+    }
+}
+
+fn level(side: Option<Json<'_>>) -> Result<Level, &'static str> {
+    let side = side.filter(|side| side.is_object()).ok_or("one_sided")?;
+    fields!(side => price = "px", size = "sz");
+    Level::read(price, size)
+}
+
+/// Mark and oracle price, the hourly funding rate and open interest; this channel has no time.
+fn context(data: Json<'_>, page: &mut Page<'_>) {
+    fields!(data => coin = "coin", ctx = "ctx");
+    let Some(mut item) = page.item(coin, Time::Never) else {
+        return;
+    };
+    let Some(ctx) = ctx.filter(|ctx| ctx.is_object()) else {
+        return item.refuse("schema");
+    };
+    fields!(ctx => mark = "markPx", oracle = "oraclePx", rate = "funding", interest = "openInterest");
+    item.mark(mark, oracle);
+    item.funding(rate, None);
+    item.open_interest(interest, None, None);
+}
+
+fn user_fills(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
+    fields!(data => user = "user", fills = "fills", snapshot = "isSnapshot");
+    let snapshot = snapshot.and_then(Json::flag) == Some(true);
+    let flags = if snapshot { Flags::SNAPSHOT } else { Flags::default() };
+    let user = user.and_then(Json::text);
+    each(fills.and_then(Json::rows), |row| fill(row, user, flags, page))
+}
+
+/// Fills again, or a liquidation of which only the value is told, or what is of no interest.
+fn user_event(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
+    fields!(data => fills = "fills", liquidation = "liquidation");
+    if let Some(fills) = fills {
+        return each(fills.rows(), |row| fill(row, None, Flags::default(), page));
+    }
+    let Some(liquidation) = liquidation else {
+        return if data.is_object() {
+            Verdict::Ignored("user")
+        } else {
+            Verdict::Rejected("schema")
+        };
+    };
+    let value = liquidation.get("liquidated_ntl_pos");
+    page.nameless(Time::Never).liquidation_worth(Completeness::Watched, value);
+    Verdict::Decoded
+}
+
+fn fill(row: Json<'_>, user: Option<&str>, flags: Flags, page: &mut Page<'_>) {
+    fields!(row => coin = "coin", price = "px", size = "sz", side = "side", time = "time",
+        dir = "dir", liquidation = "liquidation");
+    let Some(mut item) = page.item(coin, Time::In(time)) else {
+        return;
+    };
+    item.flag(flags);
+    let dir = dir.and_then(Json::text).unwrap_or("");
+    if NOT_TRADES.contains(&dir) {
+        return item.refuse("no_trade");
+    }
+    let taken = taker(side);
+    match own(dir, user, liquidation) {
+        Party::None => item.fill(taken, price, size),
+        party => liquidated(&mut item, party, taken, price, size),
+    }
+}
+
+/// Whose fill this is, in a liquidation.
+#[derive(Clone, Copy, PartialEq)]
+enum Party {
+    /// No liquidation.
+    None,
+    /// The liquidated user's.
+    Liquidated,
+    /// The other party's.
+    Other,
+    /// The message does not say.
+    Unknown,
+}
+
+fn own(dir: &str, user: Option<&str>, liquidation: Option<Json<'_>>) -> Party {
+    let liquidation = liquidation.filter(|liquidation| liquidation.is_object());
+    let of = liquidation.and_then(|l| l.get("liquidatedUser")).and_then(Json::text);
+    match (user, of) {
+        _ if dir.starts_with("Liquidated ") => Party::Liquidated,
+        _ if liquidation.is_none() => Party::None,
+        (Some(user), Some(of)) if user.eq_ignore_ascii_case(of) => Party::Liquidated,
+        (Some(_), Some(_)) => Party::Other,
+        _ => Party::Unknown,
+    }
+}
+
+fn liquidated(
+    item: &mut Item<'_>,
+    party: Party,
+    taken: Option<Taker>,
+    price: Option<Json<'_>>,
+    size: Option<Json<'_>>,
+) {
+    let Some(taken) = taken else {
+        return item.refuse("side");
+    };
+    let side = match (party, taken) {
+        (Party::Liquidated, Taker::Sell) | (Party::Other, Taker::Buy) => Some(Side::Long),
+        (Party::Liquidated, Taker::Buy) | (Party::Other, Taker::Sell) => Some(Side::Short),
+        (Party::Unknown | Party::None, _) => None,
+    };
+    item.liquidation(Completeness::Watched, side, price, size);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ingest::exchange::tests::{Sample, check, listed_names, told};
+    use crate::symbol::Symbol;
+
+    #[test]
+    fn frames_mean_what_the_venue_says() {
+        let samples: &[Sample] = &[
+            (
+                r#"{"channel":"trades","data":[{"coin":"BTC","side":"A","px":"60000.0","sz":"0.5","time":1790000000010,"hash":"0x0","tid":1016897150094344,"users":["0x1","0x2"]},{"coin":"kPEPE","side":"B","px":"0.01","sz":"100","time":1790000000010,"tid":18446744073709551615},{"coin":"@142","side":"B","px":"1","sz":"1","time":1790000000010}]}"#,
+                Verdict::Decoded,
+                "trade BTCUSDT BTC sell 60000 0.5 30000 @1790000000010 complete
+                 trade PEPEUSDT kPEPE buy 0.00001 100000 1 @1790000000010 complete
+                 refused spot",
+            ),
+            (
+                r#"{"channel":"bbo","data":{"coin":"BTC","time":1790000000009,"bbo":[{"px":"60000.0","sz":"1","n":43},{"px":"60001.0","sz":"2","n":1}]}}"#,
+                Verdict::Decoded,
+                "book BTCUSDT BTC 60000 60001 depth 180002 @1790000000009 complete",
+            ),
+            (
+                r#"{"channel":"bbo","data":{"coin":"BTC","time":1790000000009,"bbo":[null,{"px":"60001.0","sz":"2","n":1}]}}"#,
+                Verdict::Decoded,
+                "refused one_sided",
+            ),
+            (
+                r#"{"channel":"activeAssetCtx","data":{"coin":"BTC","ctx":{"funding":"0.0000125","openInterest":"25000","oraclePx":"60010","markPx":"60000","midPx":null,"impactPxs":null}}}"#,
+                Verdict::Decoded,
+                "mark BTCUSDT BTC 60000 index 60010 @- complete
+                 funding BTCUSDT BTC 0.0000125 next 0 @- complete
+                 open_interest BTCUSDT BTC 25000 - @- complete",
+            ),
+            (
+                r#"{"channel":"userFills","data":{"isSnapshot":true,"user":"0xAB","fills":[{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000096,"dir":"Close Long","liquidation":{"liquidatedUser":"0xab","markPx":"2001","method":"market"}},{"coin":"ETH","px":"2000","sz":"1","side":"B","time":1790000000097,"dir":"Open Long"}]}}"#,
+                Verdict::Decoded,
+                "liquidation ETHUSDT ETH long 2000 1 2000 @1790000000096 watched snapshot
+                 fill ETHUSDT ETH buy 2000 1 2000 @1790000000097 watched snapshot",
+            ),
+            (
+                r#"{"channel":"userFills","data":{"user":"0xab","fills":[{"liquidation":{"liquidatedUser":"0xcd","markPx":"100","method":"market"},"coin":"xyz:CRWV","px":"100","sz":"2","side":"A","time":1790000000096,"dir":"Open Short"},{"coin":"BTC","px":"60000","sz":"0.1","side":"B","time":1790000000096,"dir":"Open Long","liquidation":{"liquidatedUser":"0xcd","markPx":"1","method":"backstop"}}]}}"#,
+                Verdict::Decoded,
+                "liquidation XYZ:CRWVUSDT xyz:CRWV short 100 2 200 @1790000000096 watched
+                 liquidation BTCUSDT BTC long 60000 0.1 6000 @1790000000096 watched",
+            ),
+            (
+                r#"{"channel":"userFills","data":{"user":"0xab","fills":[{"coin":"AVAX","px":"22","sz":"28","side":"B","time":1790000000096,"dir":"Auto-Deleveraging","liquidation":{"liquidatedUser":"0xcd","markPx":"22","method":"backstop"}},{"coin":"BTC","px":"1","sz":"1","side":"A","time":1790000000096,"dir":"Net Child Vaults"}]}}"#,
+                Verdict::Decoded,
+                "refused no_trade
+                 refused no_trade",
+            ),
+            (
+                r#"{"channel":"user","data":{"fills":[{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000096,"dir":"Liquidated Isolated Long","liquidation":{"liquidatedUser":"0xcd","markPx":"1","method":"backstop"}},{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000096,"dir":"Close Long","liquidation":{"liquidatedUser":"0xcd","markPx":"1","method":"market"}}]}}"#,
+                Verdict::Decoded,
+                "liquidation ETHUSDT ETH long 2000 1 2000 @1790000000096 watched
+                 liquidation ETHUSDT ETH - 2000 1 2000 @1790000000096 watched",
+            ),
+            (
+                r#"{"channel":"user","data":{"liquidation":{"lid":42,"liquidator":"0xa","liquidated_user":"0xb","liquidated_ntl_pos":"1234.5","liquidated_account_value":"-1.25"}}}"#,
+                Verdict::Decoded,
+                "liquidation OTHER - - - - 1234.5 @- watched unknown_instrument",
+            ),
+            (
+                r#"{"channel":"user","data":{"funding":{"coin":"BTC"}}}"#,
+                Verdict::Ignored("user"),
+                "",
+            ),
+            (r#"{"channel":"pong"}"#, Verdict::Control(Control::Pong), ""),
+            (
+                r#"{"channel":"subscriptionResponse","data":{"method":"subscribe"}}"#,
+                Verdict::Control(Control::Ack),
+                "",
+            ),
+            (
+                r#"{"channel":"error","data":"Error parsing JSON into valid websocket request: {\"a\":{"}"#,
+                Verdict::Control(Control::Refused),
+                "",
+            ),
+            (
+                r#"{"channel":"error","data":"Already subscribed: x"}"#,
+                Verdict::Control(Control::Notice),
+                "",
+            ),
+            (r#"{"channel":"candle","data":{}}"#, Verdict::Ignored("candle"), ""),
+            (r#"{"channel":"trades"}"#, Verdict::Rejected("schema"), ""),
+            (r#"{"channel":"novelty","data":{}}"#, Verdict::Rejected("channel"), ""),
+        ];
+        check(&Hyperliquid, samples);
+    }
+
+    #[test]
+    fn spot_is_no_market_and_builders_coins_are_their_own() {
+        let name = |symbol| told(&Hyperliquid, symbol);
+        assert_eq!(name("kPEPE"), "PEPEUSDT Coins(1.0) 1000");
+        assert_eq!(name("xyz:CRWV"), "XYZ:CRWVUSDT Coins(1.0) 1");
+        for unknown in ["@142", "PURR/USDC", ""] {
+            assert_eq!(name(unknown), "unknown", "{unknown}");
+        }
+    }
+
+    #[test]
+    fn listings_leave_out_what_must_not_be_subscribed_to() {
+        let body =
+            br#"{"universe":[{"name":"BTC","szDecimals":5},{"name":"MATIC","isDelisted":true},
+            {"name":"kPEPE"},{"szDecimals":1}],"collateralToken":0}"#;
+        assert_eq!(listed_names(&Hyperliquid.listed(body).unwrap()), "BTC kPEPE");
+    }
+
+    #[test]
+    fn each_subscription_is_a_message_with_a_coin_that_is_listed() {
+        let mut known = Instruments::default();
+        known.extend(Hyperliquid.built_in());
+        let wanted = Wanted {
+            reference: vec![Symbol::of_base("PEPE").unwrap(), Symbol::of_base("NONE").unwrap()],
+            addresses: (0..12).map(|n| format!("0x{n}")).collect(),
+        };
+        let frames = Hyperliquid.subscriptions(&PUBLIC, &known, &wanted);
+        assert_eq!(frames.len(), ADDRESSES_MAX + 2 * CONTEXT.len());
+        assert_eq!(
+            frames.last().map(String::as_str),
+            Some(
+                r#"{"method":"subscribe","subscription":{"coin":"kPEPE","type":"activeAssetCtx"}}"#
+            )
+        );
+    }
+}
