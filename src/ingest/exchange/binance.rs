@@ -9,7 +9,7 @@
 //!   the symbol, never by the host.
 //! * Messages come bare or wrapped (`{"stream":..,"data":..}`), one or an array of them.
 
-use super::json::{Json, fields};
+use super::json::{Json, fields, number, text};
 use super::page::{Level, Page, Time};
 use super::{
     Control, Desk, Exchange, Heartbeat, Items, Listing, Route, Verdict, Wanted, listing, names,
@@ -264,18 +264,23 @@ fn force_order(order: Json<'_>, page: &mut Page<'_>) {
     let Some(mut item) = page.item(symbol, Time::In(time)) else {
         return;
     };
-    let side = match side.and_then(Json::text) {
+    let side = match text(side) {
         Some("SELL") => Side::Long,
         Some("BUY") => Side::Short,
         _ => return item.refuse("side"),
     };
-    if filled.and_then(Json::number) == Some(0.0) {
+    item.terms.contract = of_family(item.terms.contract, family);
+    let amount = number(stated(filled).or(quantity));
+    if amount == Some(0.0) {
         return item.refuse("unfilled");
     }
-    item.terms.contract = of_family(item.terms.contract, family);
-    let told = |field: &Json<'_>| !field.is_blank() && field.number() != Some(0.0);
-    let (price, amount) = (average.filter(told).or(limit), filled.filter(told).or(quantity));
+    let price = number(stated(average).filter(|field| field.number() != Some(0.0)).or(limit));
     item.liquidation(Completeness::Sampled, Some(side), price, amount);
+}
+
+/// A field that is not left blank.
+fn stated(field: Option<Json<'_>>) -> Option<Json<'_>> {
+    field.filter(|field| !field.is_blank())
 }
 
 /// `st` says 1 for USD-M and 2 for COIN-M. Where it contradicts what the symbol means, the size of
@@ -296,7 +301,7 @@ fn agg_trade(json: Json<'_>, page: &mut Page<'_>) {
     item.terms.contract = of_family(item.terms.contract, family);
     let buyer_is_maker = maker.and_then(Json::flag);
     let taker = buyer_is_maker.map(|maker| if maker { Taker::Sell } else { Taker::Buy });
-    item.trade(taker, price, quantity);
+    item.trade(taker, number(price), number(quantity));
 }
 
 fn book_ticker(json: Json<'_>, page: &mut Page<'_>) {
@@ -320,7 +325,7 @@ fn mark_price(json: Json<'_>, page: &mut Page<'_>) {
         return;
     };
     item.terms.contract = of_family(item.terms.contract, family);
-    item.mark(mark, index);
+    item.mark(number(mark), number(index));
     item.funding(rate, next);
 }
 

@@ -7,7 +7,7 @@
 //! * Linear counts in coins, inverse in USD.
 //! * `tickers` send a snapshot and then only the keys that change; one event per fact that is there.
 
-use super::json::{Json, fields};
+use super::json::{Json, fields, number, text};
 use super::page::{Page, Time};
 use super::tops::Tops;
 use super::{
@@ -266,7 +266,7 @@ fn message(json: Json<'_>, page: &mut Page<'_>, tops: &mut Tops) -> Verdict {
 
 /// The position's side, unlike on most venues.
 fn position(side: Option<Json<'_>>) -> Result<Side, &'static str> {
-    match side.and_then(Json::text) {
+    match text(side) {
         Some("Buy") => Ok(Side::Long),
         Some("Sell") => Ok(Side::Short),
         _ => Err("side"),
@@ -279,7 +279,9 @@ fn liquidation(row: Json<'_>, page: &mut Page<'_>) {
         return;
     };
     match position(side) {
-        Ok(side) => item.liquidation(Completeness::Complete, Some(side), price, size),
+        Ok(side) => {
+            item.liquidation(Completeness::Complete, Some(side), number(price), number(size))
+        }
         Err(reason) => item.refuse(reason),
     }
 }
@@ -290,7 +292,7 @@ fn old_liquidation(row: Json<'_>, page: &mut Page<'_>) {
     let Some(mut item) = page.item(symbol, Time::In(time.or(older_time))) else {
         return;
     };
-    let size = size.or(older_size);
+    let (price, size) = (number(price), number(size.or(older_size)));
     match position(side) {
         Ok(side) => item.liquidation(Completeness::Sampled, Some(side), price, size),
         Err(reason) => item.refuse(reason),
@@ -302,12 +304,12 @@ fn trade(row: Json<'_>, page: &mut Page<'_>) {
     let Some(mut item) = page.item(symbol, Time::In(time)) else {
         return;
     };
-    let taker = match side.and_then(Json::text) {
+    let taker = match text(side) {
         Some("Buy") => Some(Taker::Buy),
         Some("Sell") => Some(Taker::Sell),
         _ => None,
     };
-    item.trade(taker, price, size);
+    item.trade(taker, number(price), number(size));
 }
 
 fn tickers(json: Json<'_>, page: &mut Page<'_>, tops: &mut Tops) -> Verdict {
@@ -323,10 +325,11 @@ fn tickers(json: Json<'_>, page: &mut Page<'_>, tops: &mut Tops) -> Verdict {
         return Verdict::Decoded;
     };
     if mark.is_some() {
-        item.mark(mark, index);
+        item.mark(number(mark), number(index));
     }
     item.funding(rate, next);
     if interest.is_some() {
+        let (interest, value) = (number(interest), number(value));
         match item.terms.contract {
             Some(Contract::Usd(_)) => item.open_interest(interest, value, None),
             _ => item.open_interest(interest, None, value),
@@ -334,9 +337,9 @@ fn tickers(json: Json<'_>, page: &mut Page<'_>, tops: &mut Tops) -> Verdict {
     }
     let top = [bid, bid_size, ask, ask_size];
     if top.iter().any(Option::is_some) {
-        let snapshot = kind.and_then(Json::text) == Some("snapshot");
+        let snapshot = text(kind) == Some("snapshot");
         let change = top.map(|field| field.map(Json::number));
-        match (symbol.and_then(Json::text), top.into_iter().flatten().any(is_no_number)) {
+        match (text(symbol), top.into_iter().flatten().any(is_no_number)) {
             (_, true) => item.refuse("price"),
             (Some(name), false) => {
                 if let Some((bid, ask)) = tops.change(name, snapshot, change) {
@@ -356,7 +359,7 @@ fn is_no_number(field: Json<'_>) -> bool {
 /// What has no topic answers a request of ours: `op` is `ping` even in the answer.
 fn answer(json: Json<'_>) -> Verdict {
     fields!(json => success = "success", op = "op", said = "ret_msg", kind = "type", data = "data");
-    let is = |field: Option<Json<'_>>, word: &str| field.and_then(Json::text) == Some(word);
+    let is = |field: Option<Json<'_>>, word: &str| text(field) == Some(word);
     if is(said, "pong") || is(op, "pong") {
         return Verdict::Control(Control::Pong);
     }

@@ -10,7 +10,7 @@
 //! * `@142` and `PURR/USDC` are spot; `dex:COIN` are perpetuals of other builders, markets of their
 //!   own. Sizes are coins.
 
-use super::json::{Json, fields};
+use super::json::{Json, fields, number, text};
 use super::page::{Item, Level, Page, Time};
 use super::{
     Control, Desk, Exchange, Heartbeat, Items, Listing, Route, Verdict, Wanted, listing, names,
@@ -154,7 +154,7 @@ fn listed(row: Json<'_>) -> Option<Instrument> {
 
 fn message(json: Json<'_>, page: &mut Page<'_>) -> Verdict {
     fields!(json => channel = "channel", data = "data");
-    let Some(channel) = channel.and_then(Json::text) else {
+    let Some(channel) = text(channel) else {
         return Verdict::Rejected("schema");
     };
     match (channel, data) {
@@ -194,7 +194,7 @@ fn complaint(said: Json<'_>) -> Control {
 
 /// `B` buys, `A` (ask) sells.
 fn taker(side: Option<Json<'_>>) -> Option<Taker> {
-    match side.and_then(Json::text)? {
+    match text(side)? {
         "B" => Some(Taker::Buy),
         "A" => Some(Taker::Sell),
         _ => None,
@@ -204,7 +204,7 @@ fn taker(side: Option<Json<'_>>) -> Option<Taker> {
 fn trade(row: Json<'_>, page: &mut Page<'_>) {
     fields!(row => coin = "coin", side = "side", price = "px", size = "sz", time = "time");
     if let Some(mut item) = page.item(coin, Time::In(time)) {
-        item.trade(taker(side), price, size);
+        item.trade(taker(side), number(price), number(size));
     }
 }
 
@@ -239,16 +239,16 @@ fn context(data: Json<'_>, page: &mut Page<'_>) {
         return item.refuse("schema");
     };
     fields!(ctx => mark = "markPx", oracle = "oraclePx", rate = "funding", interest = "openInterest");
-    item.mark(mark, oracle);
+    item.mark(number(mark), number(oracle));
     item.funding(rate, None);
-    item.open_interest(interest, None, None);
+    item.open_interest(number(interest), None, None);
 }
 
 fn user_fills(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
     fields!(data => user = "user", fills = "fills", snapshot = "isSnapshot");
     let snapshot = snapshot.and_then(Json::flag) == Some(true);
     let flags = if snapshot { Flags::SNAPSHOT } else { Flags::default() };
-    let user = user.and_then(Json::text);
+    let user = text(user);
     each(fills.and_then(Json::rows), |row| fill(row, user, flags, page))
 }
 
@@ -265,7 +265,7 @@ fn user_event(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
             Verdict::Rejected("schema")
         };
     };
-    let value = liquidation.get("liquidated_ntl_pos");
+    let value = number(liquidation.get("liquidated_ntl_pos"));
     page.nameless(Time::Never).liquidation_worth(Completeness::Watched, value);
     Verdict::Decoded
 }
@@ -277,11 +277,11 @@ fn fill(row: Json<'_>, user: Option<&str>, flags: Flags, page: &mut Page<'_>) {
         return;
     };
     item.flag(flags);
-    let dir = dir.and_then(Json::text).unwrap_or("");
+    let dir = text(dir).unwrap_or("");
     if NOT_TRADES.contains(&dir) {
         return item.refuse("no_trade");
     }
-    let taken = taker(side);
+    let (taken, price, size) = (taker(side), number(price), number(size));
     match own(dir, user, liquidation) {
         Party::None => item.fill(taken, price, size),
         party => liquidated(&mut item, party, taken, price, size),
@@ -317,8 +317,8 @@ fn liquidated(
     item: &mut Item<'_>,
     party: Party,
     taken: Option<Taker>,
-    price: Option<Json<'_>>,
-    size: Option<Json<'_>>,
+    price: Option<f64>,
+    size: Option<f64>,
 ) {
     let Some(taken) = taken else {
         return item.refuse("side");

@@ -193,6 +193,16 @@ impl<'t> Json<'t> {
     }
 }
 
+/// The number in a field that is there.
+pub fn number(field: Option<Json<'_>>) -> Option<f64> {
+    field.and_then(Json::number)
+}
+
+/// The text in a field that is there.
+pub fn text<'t>(field: Option<Json<'t>>) -> Option<&'t str> {
+    field.and_then(Json::text)
+}
+
 #[expect(clippy::cast_precision_loss, reason = "a price or size, not an identity")]
 fn static_number(number: StaticNode) -> Option<f64> {
     match number {

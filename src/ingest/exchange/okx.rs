@@ -8,7 +8,7 @@
 //!   ones. A linear swap that no table holds has no value: it is counted and flagged, never guessed.
 //! * The heartbeat and its answer are bare text.
 
-use super::json::{Json, fields};
+use super::json::{Json, fields, number, text};
 use super::page::{Level, Page, Time};
 use super::{
     Control, Desk, Exchange, Heartbeat, Items, Listing, Route, Verdict, Wanted, listing, names,
@@ -218,14 +218,14 @@ fn liquidation(order: Json<'_>, name: Option<Json<'_>>, page: &mut Page<'_>) {
     let Some(mut item) = page.item(name, Time::In(time)) else {
         return;
     };
-    let side = match (position.and_then(Json::text), side.and_then(Json::text)) {
+    let side = match (text(position), text(side)) {
         (Some("long"), _) => Side::Long,
         (Some("short"), _) => Side::Short,
         (Some("net" | "") | None, Some("sell")) => Side::Long,
         (Some("net" | "") | None, Some("buy")) => Side::Short,
         _ => return item.refuse("side"),
     };
-    item.liquidation(Completeness::Lossy, Some(side), price, size);
+    item.liquidation(Completeness::Lossy, Some(side), number(price), number(size));
 }
 
 fn trade(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
@@ -233,12 +233,12 @@ fn trade(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
     let Some(mut item) = page.item(name.or_else(|| arg.get("instId")), Time::In(time)) else {
         return;
     };
-    let taker = match side.and_then(Json::text) {
+    let taker = match text(side) {
         Some("buy") => Some(Taker::Buy),
         Some("sell") => Some(Taker::Sell),
         _ => None,
     };
-    item.trade(taker, price, size);
+    item.trade(taker, number(price), number(size));
 }
 
 /// The name is in `arg` only.
@@ -264,7 +264,7 @@ fn level(side: Option<Json<'_>>) -> Result<Level, &'static str> {
 fn mark(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
     fields!(row => name = "instId", price = "markPx", time = "ts");
     if let Some(mut item) = page.item(name.or_else(|| arg.get("instId")), Time::In(time)) {
-        item.mark(price, None);
+        item.mark(number(price), None);
     }
 }
 
@@ -279,7 +279,7 @@ fn funding(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
 fn open_interest(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
     fields!(row => name = "instId", contracts = "oi", coins = "oiCcy", usd = "oiUsd", time = "ts");
     if let Some(mut item) = page.item(name.or_else(|| arg.get("instId")), Time::In(time)) {
-        item.open_interest(contracts, coins, usd);
+        item.open_interest(number(contracts), number(coins), number(usd));
     }
 }
 

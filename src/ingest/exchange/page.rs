@@ -6,7 +6,7 @@
 
 use std::num::NonZeroU32;
 
-use super::json::Json;
+use super::json::{Json, number};
 use super::{Items, Origin};
 use crate::event::{
     Body, Completeness, Event, Flags, Price, Quantity, Side, Stamp, Taker, Usd, Venue,
@@ -133,8 +133,8 @@ impl<'p> Item<'p> {
         &mut self,
         seen: Completeness,
         side: Option<Side>,
-        price: Option<Json<'_>>,
-        amount: Option<Json<'_>>,
+        price: Option<f64>,
+        amount: Option<f64>,
     ) {
         let deal = self.deal(price, amount).map(|deal| {
             let Deal { price, quantity, usd } = deal;
@@ -144,20 +144,15 @@ impl<'p> Item<'p> {
     }
 
     /// A liquidation of which only the value is told.
-    pub fn liquidation_worth(&mut self, seen: Completeness, usd: Option<Json<'_>>) {
-        match usd.and_then(Json::number).and_then(|usd| Usd::new(usd.abs())) {
+    pub fn liquidation_worth(&mut self, seen: Completeness, usd: Option<f64>) {
+        match usd.and_then(|usd| Usd::new(usd.abs())) {
             None => self.refuse("value"),
             usd => self.post(seen, Body::Liquidation { side: None, price: None, usd }, None),
         }
     }
 
     /// A trade.
-    pub fn trade(
-        &mut self,
-        taker: Option<Taker>,
-        price: Option<Json<'_>>,
-        amount: Option<Json<'_>>,
-    ) {
+    pub fn trade(&mut self, taker: Option<Taker>, price: Option<f64>, amount: Option<f64>) {
         let deal = taker.ok_or("side").and_then(|taker| {
             let Deal { price, quantity, usd } = self.deal(price, amount)?;
             self.post(Completeness::Complete, Body::Trade { taker, price, usd }, quantity);
@@ -167,12 +162,7 @@ impl<'p> Item<'p> {
     }
 
     /// A fill of an address that is watched.
-    pub fn fill(
-        &mut self,
-        taker: Option<Taker>,
-        price: Option<Json<'_>>,
-        amount: Option<Json<'_>>,
-    ) {
+    pub fn fill(&mut self, taker: Option<Taker>, price: Option<f64>, amount: Option<f64>) {
         let deal = taker.ok_or("side").and_then(|taker| {
             let Deal { price, quantity, usd } = self.deal(price, amount)?;
             let usd = usd.ok_or("instrument")?;
@@ -201,7 +191,7 @@ impl<'p> Item<'p> {
     }
 
     /// The mark price, and the index or oracle price where the venue gives it.
-    pub fn mark(&mut self, mark: Option<Json<'_>>, index: Option<Json<'_>>) {
+    pub fn mark(&mut self, mark: Option<f64>, index: Option<f64>) {
         let price = price_in(mark).and_then(|mark| self.terms.price(mark).ok_or("price"));
         let index = price_in(index).ok().and_then(|index| self.terms.price(index));
         let posted =
@@ -224,21 +214,16 @@ impl<'p> Item<'p> {
     }
 
     /// Open interest as given: in units of quantity, in venue coins, in USD, whichever there are.
-    pub fn open_interest(
-        &mut self,
-        amount: Option<Json<'_>>,
-        coins: Option<Json<'_>>,
-        usd: Option<Json<'_>>,
-    ) {
-        let number = |field: Option<Json<'_>>| field.and_then(Json::number).and_then(Quantity::new);
-        let (linear, dollars) = match (self.terms.contract, number(amount)) {
+    pub fn open_interest(&mut self, amount: Option<f64>, coins: Option<f64>, usd: Option<f64>) {
+        let positive = |number: Option<f64>| number.and_then(Quantity::new);
+        let (linear, dollars) = match (self.terms.contract, positive(amount)) {
             (Some(Contract::Coins(size)), Some(units)) => (Some(units.get() * size), None),
             (Some(Contract::Usd(size)), Some(units)) => (None, Usd::new(units.get() * size)),
             _ => (None, None),
         };
-        let coins = number(coins).map(Quantity::get).or(linear);
+        let coins = positive(coins).map(Quantity::get).or(linear);
         let base = coins.and_then(|coins| Quantity::new(coins * self.terms.multiplier));
-        let usd = dollars.or_else(|| number(usd).and_then(|usd| Usd::new(usd.get())));
+        let usd = dollars.or_else(|| positive(usd).and_then(|usd| Usd::new(usd.get())));
         if base.is_none() && usd.is_none() {
             self.refuse("open_interest");
         } else {
@@ -246,13 +231,9 @@ impl<'p> Item<'p> {
         }
     }
 
-    fn deal(
-        &self,
-        price: Option<Json<'_>>,
-        amount: Option<Json<'_>>,
-    ) -> Result<Deal, &'static str> {
+    fn deal(&self, price: Option<f64>, amount: Option<f64>) -> Result<Deal, &'static str> {
         let venue = price_in(price)?;
-        let amount = amount.and_then(Json::number).and_then(Quantity::new).ok_or("quantity")?;
+        let amount = amount.and_then(Quantity::new).ok_or("quantity")?;
         let price = self.terms.price(venue).ok_or("price")?;
         let (quantity, usd) = (self.terms.base(amount, venue), self.terms.usd(amount, venue));
         let valued = self.terms.contract.is_none() || (quantity.is_some() && usd.is_some());
@@ -296,8 +277,8 @@ impl Level {
     /// # Errors
     /// `one_sided` when there is no such level, `price` when its price is none.
     pub fn read(price: Option<Json<'_>>, amount: Option<Json<'_>>) -> Result<Self, &'static str> {
-        let price = price_in(Some(price.ok_or("one_sided")?))?;
-        Ok(Self { price, amount: amount.and_then(Json::number).and_then(Quantity::new) })
+        let price = price.filter(|price| !price.is_blank()).ok_or("one_sided")?;
+        Self::of(price.number(), number(amount)).ok_or("price")
     }
 
     /// From two numbers; `None` when the price is none.
@@ -306,8 +287,8 @@ impl Level {
     }
 }
 
-fn price_in(field: Option<Json<'_>>) -> Result<Price, &'static str> {
-    field.and_then(Json::number).and_then(usable).ok_or("price")
+fn price_in(price: Option<f64>) -> Result<Price, &'static str> {
+    price.and_then(usable).ok_or("price")
 }
 
 fn usable(price: f64) -> Option<Price> {
