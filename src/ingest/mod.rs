@@ -7,8 +7,6 @@
 
 pub mod instrument;
 pub mod exchange;
-pub mod instrument;
-pub mod exchange;
 pub mod intake;
 pub mod recording;
 pub mod playback;
@@ -18,6 +16,8 @@ pub mod wire;
 pub mod dial;
 pub mod socket;
 pub mod rest;
+pub mod reader;
+pub mod decode;
 
 use crate::event::Venue;
 use crate::time::Now;
