@@ -1,0 +1,204 @@
+//! The six risk factors: what each measures, and how a value climbs its rungs.
+//!
+//! A score is 0..100: 25, 50, 75 and 100 at the four rungs, linear between, proportional below the
+//! first. Rungs are never moved; the value is divided by what would have moved them (the regime, the
+//! market's own scale, the share of the truth a source shows), which is the same.
+//!
+//! | factor | value |
+//! |---|---|
+//! | velocity | 0.4 v(500 ms, from 3 arrivals) + 0.4 v(10 s) + 0.2 v(60 s) |
+//! | acceleration | at 2 s, where positive, significant and dispersed |
+//! | jerk | the same |
+//! | volume | USD of 60 s, x1.2 where the mean event is large |
+//! | correlation | mean over pairs of venues |
+//! | clustering | branching ratio |
+//!
+//! Velocity, acceleration and jerk are of arrivals (see [`super::row`]). Nothing is scored while no
+//! venue can be heard.
+
+use super::kinematics::{differences, significance};
+use super::row::{MINUTE, Reading, Row};
+use super::settings::Settings;
+use crate::signal::{FACTOR_COUNT, FAST, SLOW, WINDOW_MS};
+
+/// What the rungs of a row are multiplied by.
+#[derive(Clone, Copy, Debug)]
+pub struct Scales {
+    /// Of velocity.
+    pub velocity: f64,
+    /// Of acceleration and jerk.
+    pub acceleration: f64,
+    /// Of volume.
+    pub volume: f64,
+}
+
+/// From where on acceleration and jerk mean something.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate {
+    /// Distinct venue milliseconds in 2 s.
+    pub dispersion: u32,
+    /// Symbols in 2 s that there must be...
+    pub breadth: u32,
+    /// ...and that there are.
+    pub symbols: u32,
+}
+
+/// Position of the 500 ms window.
+const BURST: usize = 1;
+/// Length of the headline window, s.
+const FAST_S: f64 = WINDOW_MS[FAST] as f64 / 1e3;
+
+/// The scores in the order of [`crate::signal::FACTOR_NAMES`].
+#[must_use]
+pub fn scores(
+    row: &Row,
+    reading: &Reading,
+    settings: &Settings,
+    scales: Scales,
+    gate: Gate,
+) -> [Option<f64>; FACTOR_COUNT] {
+    let risk = &settings.risk;
+    let (acceleration, jerk) = motion(reading, settings.significance, gate);
+    [
+        Some(climb(
+            velocity(reading, settings.burst_events) / scales.velocity,
+            &risk.velocity.rungs,
+        )),
+        Some(climb(acceleration / scales.acceleration, &risk.acceleration.rungs)),
+        Some(climb(jerk / scales.acceleration, &risk.jerk.rungs)),
+        Some(climb(volume(reading, settings) / scales.volume, &risk.volume.rungs)),
+        row.seconds.correlation.map(|value| climb(value, &risk.correlation.rungs)),
+        row.seconds.clustering.map(|value| climb(value, &risk.clustering.rungs)),
+    ]
+}
+
+/// Where a value stands on its rungs, 0..100.
+#[must_use]
+pub fn climb(value: f64, rungs: &[f64; 4]) -> f64 {
+    let mut below = 0.0;
+    let mut score = 0.0;
+    for &rung in rungs {
+        if value < rung {
+            return score + 25.0 * ((value - below) / (rung - below)).max(0.0);
+        }
+        below = rung;
+        score += 25.0;
+    }
+    score
+}
+
+/// The mean of the scores that are there by weight, and the share of the weight that is there.
+#[must_use]
+pub fn weighted<const N: usize>(scores: &[Option<f64>; N], weights: &[f64; N]) -> (f64, f64) {
+    let (mut sum, mut share) = (0.0, 0.0);
+    for (score, weight) in scores.iter().zip(weights) {
+        if let Some(score) = score {
+            sum += score * weight;
+            share += weight;
+        }
+    }
+    if share > 0.0 { (sum / share, share) } else { (0.0, 0.0) }
+}
+
+fn velocity(reading: &Reading, burst_events: u32) -> f64 {
+    let per_second = |i: usize| f64::from(reading.now[i].arrivals) * 1e3 / WINDOW_MS[i] as f64;
+    let burst = if reading.now[BURST].arrivals >= burst_events { per_second(BURST) } else { 0.0 };
+    0.4 * burst + 0.4 * per_second(SLOW) + 0.2 * per_second(MINUTE)
+}
+
+/// Acceleration and jerk, each 0 unless positive and beyond what a steady rate does by chance.
+fn motion(reading: &Reading, limit: f64, gate: Gate) -> (f64, f64) {
+    let arrivals = reading.fast.map(|load| load.arrivals);
+    if arrivals[0] < gate.dispersion || gate.symbols < gate.breadth {
+        return (0.0, 0.0);
+    }
+    let (first, second) = differences(arrivals.map(f64::from));
+    let (first_sd, second_sd) = significance(arrivals);
+    let counts = |value: f64, sd: f64| if sd >= limit { value } else { 0.0 };
+    (
+        counts(first, first_sd) / (FAST_S * FAST_S),
+        counts(second, second_sd) / (FAST_S * FAST_S * FAST_S),
+    )
+}
+
+#[expect(clippy::cast_precision_loss, reason = "micro-dollars, for a score")]
+fn volume(reading: &Reading, settings: &Settings) -> f64 {
+    let minute = reading.now[MINUTE];
+    let usd = minute.usd as f64 / 1e6;
+    let is_large = usd > settings.large_usd * f64::from(minute.events);
+    if is_large { usd * settings.large_scale } else { usd }
+}
+
+/// What the rungs of row `row` are multiplied by.
+#[must_use]
+pub fn scales(settings: &Settings, is_market: bool, shown: f64, regime: (f64, f64)) -> Scales {
+    let (velocity, volume) = regime;
+    let market = &settings.market;
+    if is_market {
+        Scales {
+            velocity: velocity * market.velocity_scale,
+            acceleration: velocity * market.acceleration_scale,
+            volume: volume * market.volume_scale,
+        }
+    } else {
+        Scales {
+            velocity: velocity * shown,
+            acceleration: velocity * shown,
+            volume: volume * shown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::row::Load;
+
+    const RUNGS: [f64; 4] = [2.0, 5.0, 10.0, 20.0];
+
+    #[test]
+    fn a_value_climbs_linearly_between_rungs() {
+        let at = [-1.0, 0.0, 1.0, 2.0, 3.5, 5.0, 10.0, 15.0, 20.0, 1e9];
+        let expected = [0.0, 0.0, 12.5, 25.0, 37.5, 50.0, 75.0, 87.5, 100.0, 100.0];
+        assert_eq!(at.map(|value| climb(value, &RUNGS)), expected);
+    }
+
+    #[test]
+    fn what_is_missing_is_left_out_and_lowers_the_share() {
+        assert_eq!(weighted(&[Some(80.0), None], &[0.25, 0.75]), (80.0, 0.25));
+        assert_eq!(weighted(&[None, None], &[0.5, 0.5]), (0.0, 0.0));
+    }
+
+    fn reading(fast: [u32; 3]) -> Reading {
+        let load = |n| Load { events: n, arrivals: n, usd: 0 };
+        Reading { fast: fast.map(load), ..Reading::default() }
+    }
+
+    #[test]
+    fn motion_counts_where_it_is_significant_dispersed_and_broad() {
+        let gate = Gate { dispersion: 5, breadth: 3, symbols: 3 };
+        assert_eq!(motion(&reading([16, 0, 0]), 3.0, gate), (4.0, 2.0));
+        assert_eq!(motion(&reading([16, 8, 0]), 3.0, gate), (0.0, 0.0), "1.6 sd");
+        assert_eq!(motion(&reading([0, 16, 0]), 3.0, gate), (0.0, 0.0), "slowing down");
+        assert_eq!(motion(&reading([16, 0, 0]), 3.0, Gate { dispersion: 17, ..gate }).0, 0.0);
+        assert_eq!(motion(&reading([16, 0, 0]), 3.0, Gate { symbols: 2, ..gate }).0, 0.0);
+    }
+
+    #[test]
+    fn velocity_needs_three_arrivals_in_half_a_second() {
+        let mut two = Reading::default();
+        two.now[BURST].arrivals = 2;
+        two.now[SLOW].arrivals = 10;
+        assert!((velocity(&two, 3) - 0.4).abs() < 1e-12);
+        two.now[BURST].arrivals = 3;
+        assert!((velocity(&two, 3) - 2.8).abs() < 1e-12);
+    }
+
+    #[test]
+    fn large_events_weigh_more_in_volume() {
+        let mut reading = Reading::default();
+        reading.now[MINUTE] = Load { events: 2, arrivals: 2, usd: 200_000_000_000 };
+        let settings = Settings::default();
+        assert!((volume(&reading, &settings) - 240_000.0).abs() < 1e-6);
+    }
+}

@@ -1,0 +1,162 @@
+//! From risk and its surroundings to a probability, and from that to a level that does not flicker.
+//!
+//! Six components of 0..1: velocity, acceleration and volume are the risk factors of that name,
+//! open-interest change, funding and volatility climb rungs of their own. The probability is their
+//! mean by weight over those that are there: one that is missing neither counts as 0 nor as 1, it is
+//! left out, and coverage says so. Surroundings make liquidations more telling but are none: the
+//! last three count in full only once the strongest of the first three reaches a half, and not at
+//! all where nothing is liquidated.
+//!
+//! A level is entered at once and left only after the probability has stayed a margin below it for
+//! a while. A run of levels above NONE is an episode and has a number.
+
+use super::factor::{climb, weighted};
+use super::settings::{Levels, Settings};
+use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, Level};
+use crate::time::{NS_PER_MS, Nanos};
+
+/// Where the velocity, acceleration and volume components stand among the factors.
+const SHARED: [usize; 3] = [0, 1, 3];
+/// A score of this much among the first three lets the surroundings count in full.
+const TELLING: f64 = 0.5;
+
+/// What surrounds the liquidations of a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Surroundings {
+    /// Relative change of open interest over 5 min.
+    pub oi_change: Option<f64>,
+    /// Funding rate.
+    pub funding: Option<f64>,
+    /// Volatility of the reference price.
+    pub volatility: Option<f64>,
+}
+
+/// Scores 0..1 in the order of [`crate::signal::COMPONENT_NAMES`].
+#[must_use]
+pub fn components(
+    factors: &[Option<f64>; FACTOR_COUNT],
+    around: Surroundings,
+    settings: &Settings,
+) -> [Option<f64>; COMPONENT_COUNT] {
+    let signal = &settings.signal;
+    let [velocity, acceleration, volume] = SHARED.map(|i| factors[i].map(|score| score / 100.0));
+    let score = |value: Option<f64>, rungs| value.map(|value| climb(value.abs(), rungs) / 100.0);
+    [
+        velocity,
+        acceleration,
+        volume,
+        score(around.oi_change, &signal.oi_change.rungs),
+        score(around.funding, &signal.funding.rungs),
+        score(around.volatility, &signal.volatility.rungs),
+    ]
+}
+
+/// Probability of a cascade 0..1, and the share of the weight it stands on.
+#[must_use]
+pub fn probability(
+    components: &[Option<f64>; COMPONENT_COUNT],
+    weights: &[f64; COMPONENT_COUNT],
+) -> (f64, f64) {
+    let (own, around) = components.split_at(SHARED.len());
+    let strongest = own.iter().flatten().copied().fold(0.0, f64::max);
+    if own.iter().all(Option::is_none) {
+        return (0.0, around.iter().zip(&weights[SHARED.len()..]).map(present).sum());
+    }
+    let telling = (strongest / TELLING).min(1.0);
+    let mut scores = *components;
+    for score in scores.iter_mut().skip(SHARED.len()) {
+        *score = score.map(|score| score * telling);
+    }
+    weighted(&scores, weights)
+}
+
+fn present((score, weight): (&Option<f64>, &f64)) -> f64 {
+    if score.is_some() { *weight } else { 0.0 }
+}
+
+/// The level a row stands at.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Standing {
+    /// The level.
+    pub level: Level,
+    /// Number of the episode, 0 outside of one.
+    pub episode: u64,
+    /// When the last signal was sent.
+    pub spoken: Nanos,
+    /// Since when the probability has been a margin below the level.
+    low_since: Option<Nanos>,
+}
+
+impl Standing {
+    /// The level that follows from `probability` now; the present one while it holds.
+    pub fn next(&mut self, probability: f64, now: Nanos, levels: &Levels) -> Level {
+        let bounds = levels.bounds();
+        let above = bounds.iter().filter(|&&bound| probability >= bound).count();
+        let reached = Level::ALL.get(above).copied().unwrap_or_default();
+        let own = (self.level as usize).checked_sub(1).and_then(|i| bounds.get(i));
+        if reached > self.level {
+            self.low_since = None;
+            return reached;
+        }
+        if own.is_none_or(|&bound| probability >= bound - levels.margin) {
+            self.low_since = None;
+            return self.level;
+        }
+        let since = *self.low_since.get_or_insert(now);
+        if now.since(since) < levels.hold_ms * NS_PER_MS {
+            return self.level;
+        }
+        self.low_since = None;
+        reached
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: u64 = NS_PER_MS;
+
+    #[test]
+    fn a_missing_component_is_left_out_and_a_zero_is_not() {
+        let weights = Settings::default().signal.weights();
+        let mut components = [Some(0.6), Some(0.6), Some(0.6), None, None, None];
+        let (without, share) = probability(&components, &weights);
+        assert!((without - 0.6).abs() < 1e-12 && (share - 0.65).abs() < 1e-12);
+        components[3] = Some(0.0);
+        assert!(probability(&components, &weights).0 < without);
+    }
+
+    #[test]
+    fn surroundings_alone_are_no_cascade() {
+        let weights = Settings::default().signal.weights();
+        let around = [Some(1.0); 3];
+        let with = |own: Option<f64>| {
+            let mut components = [own; 6];
+            components[3..].copy_from_slice(&around);
+            probability(&components, &weights).0
+        };
+        assert_eq!((with(None), with(Some(0.0))), (0.0, 0.0));
+        assert!(with(Some(0.1)) < 0.15 && with(Some(0.6)) > 0.7);
+    }
+
+    #[test]
+    fn a_level_is_entered_at_once_and_left_late() {
+        let levels = Levels::default();
+        let mut standing = Standing::default();
+        let mut at = |ms: u64, probability| {
+            standing.level = standing.next(probability, Nanos(ms * MS), &levels);
+            standing.level
+        };
+        assert_eq!(at(0, 0.29), Level::None);
+        assert_eq!(at(1, 0.71), Level::Critical);
+        assert_eq!(at(2, 0.66), Level::Critical, "within the margin");
+        assert_eq!(at(100, 0.4), Level::Critical, "not for long");
+        assert_eq!(at(1_000, 0.66), Level::Critical, "the wait begins anew");
+        assert_eq!(at(1_100, 0.4), Level::Critical);
+        assert_eq!(at(3_100, 0.4), Level::Watch);
+        assert_eq!(at(3_200, 0.95), Level::Extreme);
+        assert_eq!(at(3_300, 0.0), Level::Extreme);
+        assert_eq!(at(5_300, 0.0), Level::None);
+    }
+}

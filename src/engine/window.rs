@@ -1,0 +1,304 @@
+//! A sliding window as a ring of 64 buckets, with whole windows of history behind it.
+//!
+//! ```text
+//!   t-3w              t-2w              t-w               t
+//!  T │ lane 2          │ lane 1          │ lane 0        ▐ head, filling
+//! ```
+//! Lane `k` holds the buckets of lag `k` and their running sum, in integers, so that adding and
+//! evicting in any order leaves no error. When the head moves on, the slot it enters hands its old
+//! bucket to the lane behind. An occupancy word a lane makes moving on cost what is there, not what
+//! time has passed: a long silence is one comparison.
+//!
+//! A fraction `f` of the head bucket has passed, so only `1 - f` of the bucket one window back is
+//! still inside: with `S_k` the sum of lane `k` and `T_k` the bucket just behind it,
+//! `N_k = S_k - (1-f) T_(k-1) + (1-f) T_k`, rounded to whole numbers. What is moved is the same
+//! number on both sides, so nothing is lost between lags.
+
+use super::grid::{BUCKETS, WHOLE};
+
+/// What a bucket can hold: integers that add up.
+pub trait Sum: Copy + Default + PartialEq {
+    /// Adds `other`.
+    fn add(&mut self, other: Self);
+    /// Takes `other`, which is part of it, away.
+    fn sub(&mut self, other: Self);
+    /// The given share of it, in [`WHOLE`]ths, to the nearest integer.
+    fn share(self, part: u64) -> Self;
+}
+
+impl Sum for u64 {
+    fn add(&mut self, other: Self) {
+        *self += other;
+    }
+    fn sub(&mut self, other: Self) {
+        *self -= other;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a share of a u64 is no larger")]
+    fn share(self, part: u64) -> Self {
+        let parts = u128::from(self) * u128::from(part) + u128::from(WHOLE / 2);
+        (parts / u128::from(WHOLE)) as Self
+    }
+}
+
+impl Sum for u32 {
+    fn add(&mut self, other: Self) {
+        *self += other;
+    }
+    fn sub(&mut self, other: Self) {
+        *self -= other;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a share of a u32 is no larger")]
+    fn share(self, part: u64) -> Self {
+        u64::from(self).share(part) as Self
+    }
+}
+
+/// The buckets of one lag.
+#[derive(Clone, Debug)]
+struct Lane<T> {
+    buckets: [T; BUCKETS as usize],
+    occupied: u64,
+    sum: T,
+}
+
+impl<T: Sum> Lane<T> {
+    fn new() -> Self {
+        Self { buckets: [T::default(); BUCKETS as usize], occupied: 0, sum: T::default() }
+    }
+
+    fn put(&mut self, slot: usize, value: T) {
+        self.buckets[slot].add(value);
+        self.sum.add(value);
+        self.occupied |= 1 << slot;
+    }
+
+    fn take(&mut self, slot: usize) -> T {
+        let value = std::mem::take(&mut self.buckets[slot]);
+        self.sum.sub(value);
+        self.occupied &= !(1 << slot);
+        value
+    }
+}
+
+/// A window and `LAGS - 1` windows of history behind it.
+#[derive(Clone, Debug)]
+pub struct Window<T, const LAGS: usize> {
+    head: u64,
+    lanes: [Lane<T>; LAGS],
+    tail: T,
+}
+
+const SLOTS: u64 = BUCKETS - 1;
+
+impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
+    /// An empty window.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { head: 0, lanes: std::array::from_fn(|_| Lane::new()), tail: T::default() }
+    }
+
+    /// Moves the head to bucket `to`; never back.
+    pub fn advance(&mut self, to: u64) {
+        let steps = to.saturating_sub(self.head);
+        if steps == 0 {
+            return;
+        }
+        if self.is_empty() {
+            self.head = to;
+        } else if steps > BUCKETS * LAGS as u64 {
+            self.clear();
+            self.head = to;
+        } else {
+            self.walk(steps);
+        }
+    }
+
+    fn walk(&mut self, steps: u64) {
+        let mut left = steps;
+        while left > 0 {
+            let stride = left.min(BUCKETS);
+            self.shift(stride);
+            left -= stride;
+        }
+    }
+
+    /// Moves on by at most one window.
+    fn shift(&mut self, stride: u64) {
+        let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(slot32(self.head + 1));
+        self.head += stride;
+        if let Some(last) = self.lanes.last_mut() {
+            self.tail = last.take(slot(self.head));
+            for slot in ones(last.occupied & passed) {
+                last.take(slot);
+            }
+        }
+        for k in (1..LAGS).rev() {
+            for slot in ones(self.lanes[k - 1].occupied & passed) {
+                let value = self.lanes[k - 1].take(slot);
+                self.lanes[k].put(slot, value);
+            }
+        }
+    }
+
+    /// Adds to bucket `place`, not later than the head; `false` when it has left the window.
+    pub fn put(&mut self, place: u64, value: T) -> bool {
+        let age = self.head.saturating_sub(place);
+        let lane = usize::try_from(age / BUCKETS).unwrap_or(usize::MAX);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.put(slot(place), value);
+        } else if age == BUCKETS * LAGS as u64 {
+            self.tail.add(value);
+        } else {
+            return false;
+        }
+        true
+    }
+
+    /// Takes back what was put into bucket `place`, if it has not left the window since.
+    pub fn take_back(&mut self, place: u64, value: T) {
+        let age = self.head.saturating_sub(place);
+        let lane = usize::try_from(age / BUCKETS).unwrap_or(usize::MAX);
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            let mut kept = lane.take(slot(place));
+            kept.sub(value);
+            if kept != T::default() {
+                lane.put(slot(place), kept);
+            }
+        } else if age == BUCKETS * LAGS as u64 {
+            self.tail.sub(value);
+        }
+    }
+
+    /// What lies within each lag, when `rest` (in [`WHOLE`]ths) of the head bucket is to come.
+    #[must_use]
+    pub fn read(&self, rest: u64) -> [T; LAGS] {
+        let mut lent = T::default();
+        let mut lag = 0;
+        [(); LAGS].map(|()| {
+            let mut value = self.lanes[lag].sum;
+            lag += 1;
+            let oldest = match self.lanes.get(lag) {
+                Some(behind) => behind.buckets[slot(self.head)],
+                None => self.tail,
+            };
+            value.sub(lent);
+            lent = if oldest == T::default() { oldest } else { oldest.share(rest) };
+            value.add(lent);
+            value
+        })
+    }
+
+    /// Sum of the whole buckets of lag 0.
+    #[must_use]
+    pub fn sum(&self) -> T {
+        self.lanes[0].sum
+    }
+
+    /// Whether nothing is in it, history and all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tail == T::default() && self.lanes.iter().all(|lane| lane.occupied == 0)
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.tail = T::default();
+        for lane in &mut self.lanes {
+            for slot in ones(lane.occupied) {
+                lane.take(slot);
+            }
+        }
+    }
+
+    /// Sum of lag 0 counted again from its buckets, for tests of the running sum.
+    #[must_use]
+    pub fn recount(&self) -> T {
+        let mut sum = T::default();
+        for &bucket in &self.lanes[0].buckets {
+            sum.add(bucket);
+        }
+        sum
+    }
+}
+
+impl<T: Sum, const LAGS: usize> Default for Window<T, LAGS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "below 64")]
+fn slot(place: u64) -> usize {
+    (place & SLOTS) as usize
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "below 64")]
+fn slot32(place: u64) -> u32 {
+    (place & SLOTS) as u32
+}
+
+/// Positions of the bits that are set.
+fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
+    std::iter::from_fn(move || {
+        let slot = bits.trailing_zeros();
+        bits &= bits.checked_sub(1)?;
+        Some(slot as usize)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_passes_through_every_lag_and_leaves() {
+        let mut window = Window::<u64, 3>::new();
+        window.advance(1_000);
+        assert!(window.put(1_000, 8));
+        let seen = [0, 63, 64, 127, 128, 191, 192, 193].map(|age| {
+            let mut moved = window.clone();
+            moved.advance(1_000 + age);
+            moved.read(WHOLE / 2)
+        });
+        assert_eq!(seen[..2], [[8, 0, 0]; 2]);
+        assert_eq!(seen[2], [4, 4, 0], "half of the oldest bucket is still inside");
+        assert_eq!(seen[3..6], [[0, 8, 0], [0, 4, 4], [0, 0, 8]]);
+        assert_eq!(seen[6..], [[0, 0, 4], [0, 0, 0]]);
+    }
+
+    #[test]
+    fn steps_of_any_size_end_in_the_same_state() {
+        for total in [1_u64, 5, 63, 64, 65, 130, 192] {
+            let mut leap = Window::<u64, 3>::new();
+            leap.advance(500);
+            for age in 0..190 {
+                leap.put(500 - age, age + 1);
+            }
+            let mut walk = leap.clone();
+            leap.advance(500 + total);
+            (1..=total).for_each(|step| walk.advance(500 + step));
+            assert_eq!(leap.read(WHOLE / 3), walk.read(WHOLE / 3), "{total} steps");
+            assert_eq!(leap.tail, walk.tail);
+        }
+    }
+
+    #[test]
+    fn what_comes_late_goes_where_it_belongs_or_nowhere() {
+        let mut window = Window::<u64, 1>::new();
+        window.advance(100);
+        assert!(window.put(36, 2), "the oldest bucket is partly inside");
+        assert!(!window.put(35, 2));
+        assert_eq!((window.read(WHOLE), window.read(0)), ([2], [0]));
+    }
+
+    #[test]
+    fn what_was_put_can_be_taken_back() {
+        let mut window = Window::<u64, 1>::new();
+        window.advance(100);
+        window.put(90, 2);
+        window.take_back(90, 1);
+        assert_eq!(window.sum(), 1);
+        window.take_back(90, 1);
+        assert!(window.is_empty());
+    }
+}
