@@ -22,6 +22,7 @@ pub mod explain;
 pub mod courier;
 pub mod console;
 pub mod journal;
+pub mod redis;
 
 use crate::ledger::Ledger;
 use crate::output::{Assembler, Message, Output};
