@@ -6,6 +6,7 @@
 //! it is counted as evicted.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use crate::publish::Fate;
 use crate::signal::Report;
@@ -16,6 +17,8 @@ use crate::time::Now;
 pub(super) struct Entry {
     pub(super) report: Report,
     pub(super) now: Now,
+    /// For how long it takes to be acknowledged.
+    pub(super) handed: Instant,
 }
 
 #[derive(Debug)]
@@ -100,7 +103,7 @@ mod tests {
         let mut backlog = Backlog::new(capacity);
         for seq in 1..=n {
             let report = Report { seq, ..Report::empty(Symbol::BTC, Nanos(seq)) };
-            backlog.push(Entry { report, now: Now::default() });
+            backlog.push(Entry { report, now: Now::default(), handed: Instant::now() });
         }
         backlog
     }

@@ -31,6 +31,7 @@ use self::backlog::Entry;
 use self::contract::{Bitcoin, Feed};
 use self::worker::{Parcel, Worker};
 use super::courier::CLOSE_DEADLINE;
+use super::latency::Tap;
 use super::{Fate, Sink};
 use crate::event::{Body, Event, FeedState};
 use crate::ledger::Ledger;
@@ -122,15 +123,16 @@ pub struct Redis {
 }
 
 impl Redis {
-    /// Starts the thread. Does not wait for Redis to be there.
+    /// Starts the thread, which records into `tap` (see [`super::latency::ACKNOWLEDGED`]) how long
+    /// acknowledgements take. Does not wait for Redis to be there.
     ///
     /// # Errors
     /// When the settings are wrong or the password cannot be had.
-    pub fn open(settings: &Settings, run: u64) -> Result<Self, String> {
+    pub fn open(settings: &Settings, run: u64, tap: Option<Tap>) -> Result<Self, String> {
         settings.check()?;
         let address = Address::parse(&settings.url)?;
         let password = Secret::find(&settings.password_file)?;
-        Self::start(settings, address, password, run).map_err(|e| e.to_string())
+        Self::start(settings, address, password, run, tap).map_err(|e| e.to_string())
     }
 
     /// The same with the password in hand.
@@ -142,11 +144,12 @@ impl Redis {
         address: Address,
         password: Option<Secret>,
         run: u64,
+        tap: Option<Tap>,
     ) -> io::Result<Self> {
         let (outgoing, incoming) = bounded(QUEUE);
         let status = Arc::new(Status::default());
         let seen = Arc::clone(&status);
-        let worker = Worker::new(incoming, settings, address, password, run, seen);
+        let worker = Worker::new(incoming, settings, address, password, run, seen).measured(tap);
         let thread = Builder::new().name("redis".into()).spawn(move || worker.run())?;
         Ok(Self {
             outgoing: Some(outgoing),
@@ -180,7 +183,7 @@ impl Redis {
 
     fn signal(&mut self, report: &Report, now: Now) {
         self.given += 1;
-        let entry = Entry { report: *report, now };
+        let entry = Entry { report: *report, now, handed: Instant::now() };
         if self.held.is_empty() && self.offer(Parcel::Signal(entry)) {
             return;
         }

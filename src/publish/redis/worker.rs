@@ -31,6 +31,7 @@ use crate::event::{Event, Venue};
 use crate::publish::Fate;
 use crate::publish::courier::CLOSE_DEADLINE;
 use crate::publish::json;
+use crate::publish::latency::Tap;
 use crate::signal::Report;
 use crate::symbol::Symbol;
 use crate::time::Now;
@@ -80,6 +81,8 @@ const SIGNALS_PER_BATCH: usize = 64;
 const STATES_PER_BATCH: usize = 128;
 /// Pauses between attempts grow from the first to the second.
 const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_millis(200)];
+/// Measured times go to the log this often.
+const OFFER_EVERY: Duration = Duration::from_secs(1);
 /// The thread looks up at least this often.
 const IDLE: Duration = Duration::from_millis(50);
 
@@ -179,6 +182,8 @@ pub(super) struct Worker {
     text: String,
     down: bool,
     mentioned: Option<Instant>,
+    tap: Option<Tap>,
+    offered: Instant,
     status: Arc<Status>,
 }
 
@@ -210,9 +215,17 @@ impl Worker {
             adds: Vec::with_capacity(2 * SIGNALS_PER_BATCH),
             down: false,
             mentioned: None,
+            tap: None,
+            offered: Instant::now(),
             text: String::with_capacity(4096),
             status,
         }
+    }
+
+    /// Records into `tap` how long acknowledgements take.
+    pub(super) fn measured(mut self, tap: Option<Tap>) -> Self {
+        self.tap = tap;
+        self
     }
 
     pub(super) fn run(mut self) {
@@ -373,11 +386,27 @@ impl Worker {
         if let Some(trouble) = verdict.trouble {
             self.mention(&trouble);
         }
+        self.measure(sent);
         self.backlog.acknowledge(sent);
         self.next = next;
         self.batch = (self.batch * 2).min(SIGNALS_PER_BATCH);
         self.status.batches.fetch_add(1, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Repeats are left out: they were acknowledged before.
+    fn measure(&mut self, sent: usize) {
+        let Some(tap) = &mut self.tap else { return };
+        let now = Instant::now();
+        let told = self.backlog.told();
+        for entry in self.backlog.waiting().take(sent).filter(|entry| entry.report.seq > told) {
+            let waited = now.saturating_duration_since(entry.handed).as_nanos();
+            tap.record(u64::try_from(waited).unwrap_or(u64::MAX));
+        }
+        if now.saturating_duration_since(self.offered) >= OFFER_EVERY {
+            self.offered = now;
+            tap.offer();
+        }
     }
 
     fn send_fresh(&mut self, link: &mut Link, deadline: Instant) -> Result<(), Stop> {
