@@ -1,4 +1,5 @@
 //! The journal, written by its sink and read back by its reader.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scratch.rs"]
 mod scratch;
@@ -23,7 +24,7 @@ fn event(n: u64) -> Message {
     Message::Event(Event {
         symbol: Symbol::BTC,
         body: Body::Liquidation {
-            side: (n % 3 > 0).then_some(Side::Long),
+            side: (!n.is_multiple_of(3)).then_some(Side::Long),
             price: Price::new(100.5 + n as f64),
             usd: Usd::from_micros(n),
         },

@@ -1,4 +1,5 @@
 //! The publisher's thread allocates nothing once it runs, whatever the sinks do.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/scratch.rs"]
 mod scratch;

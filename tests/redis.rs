@@ -1,4 +1,5 @@
 //! The Redis contract and its faults, against real servers.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/redis.rs"]
 mod server;

@@ -103,7 +103,7 @@ pub(crate) mod tests {
         report.taken = at.minus(200_000);
         report.counts = [1, 4, 14, 30, 40, 55, 80];
         report.usd = [50_000_000, 1, 2, 3, 4, 1_900_000_000_000, 2_500_000_000_000];
-        report.fast.acceleration = 3.14;
+        report.fast.acceleration = 3.12;
         report.fast.acceleration_sd = 4.2;
         report.imbalance = Some(0.76);
         report.factors = [Some(70.0), Some(60.5), None, Some(58.0), None, Some(0.0)];
