@@ -16,7 +16,7 @@ use super::{
     of_no_interest,
 };
 use crate::event::{Completeness, Side, Taker, Venue};
-use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, strip_usd};
+use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, USD_QUOTES, strip_usd};
 
 /// Binance.
 pub struct Binance;
@@ -195,7 +195,7 @@ fn coin_margined(coin: &str) -> Contract {
 fn listed(row: Json<'_>) -> Option<Instrument> {
     fields!(row => name = "symbol", base = "baseAsset", quote = "quoteAsset", size = "contractSize");
     let (name, base) = (name?.text()?, base?.text()?);
-    strip_usd(&format!("{base}{}", quote?.text()?)).filter(|coin| *coin == base)?;
+    USD_QUOTES.contains(&text(quote)?).then_some(())?;
     let contract = match size {
         Some(size) => Contract::Usd(size.number().filter(|usd| *usd > 0.0)?),
         None => Contract::Coins(1.0),
@@ -435,10 +435,11 @@ mod tests {
             {"symbol":"BTCUSDT","baseAsset":"BTC","quoteAsset":"USDT","contractType":"PERPETUAL"},
             {"symbol":"ETHBTC","baseAsset":"ETH","quoteAsset":"BTC"},
             {"symbol":"ETHUSD_PERP","baseAsset":"ETH","quoteAsset":"USD","contractSize":10},
+            {"symbol":"BNBUSD_PERP","baseAsset":"BNB","quoteAsset":"USD","contractSize":10},
             {"symbol":"XUSD_PERP","baseAsset":"X","quoteAsset":"USD","contractSize":""},
             {"symbol":"1000SHIBUSDT","baseAsset":"1000SHIB","quoteAsset":"USDT"},{}]}"#;
         let listed = Binance.listed(body).unwrap();
-        assert_eq!(listed_names(&listed), "BTCUSDT ETHUSD_PERP 1000SHIBUSDT");
+        assert_eq!(listed_names(&listed), "BTCUSDT ETHUSD_PERP BNBUSD_PERP 1000SHIBUSDT");
         assert_eq!(listed.get(1).map(|i| i.contract), Some(Contract::Usd(10.0)));
         assert!(Binance.listed(b"{}").is_err() && Binance.listed(b"<html>").is_err());
     }

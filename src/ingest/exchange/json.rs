@@ -18,8 +18,9 @@ pub const LISTING_MAX: usize = 32 << 20;
 pub const DEPTH_MAX: usize = 32;
 /// Longest number written as text, bytes.
 const NUMBER_MAX: usize = 40;
-/// Frames up to this size never make the buffers grow, bytes.
-const WARM_BYTES: usize = 128 << 10;
+/// Frames up to this size never make the buffers grow, bytes, unless they are denser than market data
+/// is: one value in six bytes.
+const WARM_BYTES: usize = 64 << 10;
 
 /// The buffers of one reader.
 pub struct Scratch {
@@ -74,7 +75,7 @@ fn reason(error: &ErrorType) -> &'static str {
 }
 
 impl Default for Scratch {
-    /// Grown once to what [`WARM_BYTES`] of the densest JSON need.
+    /// Grown once to what [`WARM_BYTES`] of dense JSON need.
     fn default() -> Self {
         let mut scratch = Self {
             limit: FRAME_MAX,
@@ -82,7 +83,7 @@ impl Default for Scratch {
             buffers: Buffers::with_max_depth(WARM_BYTES, DEPTH_MAX),
             nodes: Vec::new(),
         };
-        let dense = [b"[0", &b",0".repeat(WARM_BYTES / 2)[..], b"]"].concat();
+        let dense = [b"[0", &b",\"123\"".repeat(WARM_BYTES / 6)[..], b"]"].concat();
         let nested = [b"[".repeat(DEPTH_MAX - 1), b"]".repeat(DEPTH_MAX - 1)].concat();
         for frame in [dense, nested] {
             let read = scratch.read(&frame, |_| ());
