@@ -1,0 +1,249 @@
+//! What all rows share, and how a row is judged in its light.
+
+use super::factor::{Gate, scales, scores};
+use super::feeds::Feeds;
+use super::grid::Grid;
+use super::kinematics::motion;
+use super::regime::Reference;
+use super::risk;
+use super::row::{MINUTE, Reading, Row};
+use super::seconds::Watch;
+use super::settings::Settings;
+use super::signal::{Surroundings, components, probability};
+use super::window::Window;
+use crate::event::{Event, Flags, Usd};
+use crate::ledger::Tally;
+use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, FAST, Kind, Report, SLOW, WINDOW_MS};
+use crate::symbol::Symbol;
+use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
+
+/// How long known missing events cast a doubt.
+const GAP_NS: u64 = 300 * NS_PER_S;
+/// A window's money may fill this share of its integer, so that no sum ever overflows.
+const MONEY_MAX: u64 = u64::MAX / 4;
+/// A row that only decays slowly is looked at this often.
+const SLOW_LOOK_NS: u64 = NS_PER_S;
+
+/// All that rows share.
+#[derive(Debug)]
+pub struct World {
+    pub settings: Settings,
+    risk_weights: [f64; FACTOR_COUNT],
+    signal_weights: [f64; COMPONENT_COUNT],
+    pub grid: Grid,
+    pub reference: Reference,
+    pub feeds: Feeds,
+    pub breadth: Breadth,
+    /// The second since which the engine has been listening; 0 before the first event.
+    since: u64,
+    gap_until: Nanos,
+    /// Ordinal of the event in hand.
+    ordinal: u64,
+    /// When it was received.
+    received: Nanos,
+    pub seq: u64,
+    pub episode: u64,
+    pub tally: Tally,
+}
+
+/// What a look at a row found.
+#[derive(Debug)]
+pub struct Verdict {
+    pub reading: Reading,
+    breadth: u32,
+    factors: [Option<f64>; FACTOR_COUNT],
+    components: [Option<f64>; COMPONENT_COUNT],
+    pub probability: f64,
+    /// Share of the components' weight that is there.
+    share: f64,
+    scales: (f64, f64),
+}
+
+impl World {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            risk_weights: settings.risk.factors().map(|factor| factor.weight),
+            signal_weights: settings.signal.weights(),
+            settings: settings.clone(),
+            grid: Grid::at(Nanos(0)),
+            reference: Reference::new(&settings.regime),
+            feeds: Feeds::default(),
+            breadth: Breadth::default(),
+            since: 0,
+            gap_until: Nanos(0),
+            ordinal: 0,
+            received: Nanos(0),
+            seq: 0,
+            episode: 0,
+            tally: Tally::default(),
+        }
+    }
+
+    pub fn clear(&mut self, at: Nanos) {
+        self.grid = Grid::at(at);
+        self.reference.clear();
+        self.feeds = Feeds::default();
+        self.breadth = Breadth::default();
+        self.since = at.0 / NS_PER_S;
+        self.gap_until = Nanos(0);
+    }
+
+    /// The event in hand moves time.
+    pub fn begin(&mut self, event: &Event) {
+        self.ordinal += 1;
+        self.received = event.received;
+        self.grid.advance(event.received);
+        if self.since == 0 {
+            self.since = self.grid.now.0 / NS_PER_S;
+        }
+        self.reference.advance(self.grid.now);
+        self.breadth.0.advance(self.grid.places[FAST]);
+        if event.flags.has(Flags::GAP) {
+            self.gap_until = self.grid.now.plus(GAP_NS);
+        }
+    }
+
+    pub fn watch(&self) -> Watch<'_> {
+        Watch { rhythm: &self.settings.rhythm, live: self.feeds.live, since: self.since }
+    }
+
+    pub fn state_ns(&self) -> u64 {
+        self.settings.state_ms * NS_PER_MS
+    }
+
+    /// Whether the event's value counts; the event itself does in any case.
+    pub fn believes(&mut self, event: &Event, usd: Usd, so_far: u64) -> bool {
+        if event.flags.has(Flags::OUTLIER) {
+            self.tally.add("outliers", 1);
+            return false;
+        }
+        if usd.micros() > MONEY_MAX - so_far.min(MONEY_MAX) {
+            self.tally.add("money_beyond_counting", 1);
+            return false;
+        }
+        true
+    }
+
+    /// Whether a row that was due is to be looked at now: one that decays slowly is, less often.
+    pub fn is_time(&self, row: &Row) -> bool {
+        !row.is_slow() || self.grid.now.since(row.looked) >= SLOW_LOOK_NS
+    }
+
+    pub fn judge(&self, row: &Row, is_market: bool) -> Verdict {
+        let reading = row.read(&self.grid);
+        let settings = &self.settings;
+        let breadth = if is_market {
+            self.breadth.read(&self.grid)
+        } else {
+            u32::from(reading.now[FAST].events > 0)
+        };
+        let scales_now = self.reference.scales();
+        let (dispersion, least) = if is_market {
+            (settings.market.dispersion, settings.market.breadth)
+        } else {
+            (settings.dispersion, 0)
+        };
+        let gate = Gate { dispersion, breadth: least, symbols: breadth };
+        let factors = if self.feeds.live == 0 {
+            [None; FACTOR_COUNT]
+        } else {
+            scores(
+                row,
+                &reading,
+                settings,
+                scales(settings, is_market, row.shown, scales_now),
+                gate,
+            )
+        };
+        let around = Surroundings {
+            oi_change: row.quotes.oi_change,
+            funding: row.quotes.funding,
+            volatility: self.reference.volatility,
+        };
+        let components = components(&factors, around, settings);
+        let (probability, share) = probability(&components, &self.signal_weights);
+        Verdict { reading, breadth, factors, components, probability, share, scales: scales_now }
+    }
+
+    /// A numbered signal.
+    pub fn signal(&mut self, row: &mut Row, name: Symbol, verdict: &Verdict, kind: Kind) -> Report {
+        self.seq += 1;
+        row.standing.spoken = self.grid.now;
+        Report { seq: self.seq, ..self.report(row, name, verdict, kind) }
+    }
+
+    pub fn report(&self, row: &Row, name: Symbol, verdict: &Verdict, kind: Kind) -> Report {
+        let reading = &verdict.reading;
+        let (risk, _) = risk::risk(&verdict.factors, &self.risk_weights);
+        let coverage = verdict.share * self.feeds.share();
+        let arrivals = reading.now[MINUTE].arrivals;
+        let (velocity_scale, volume_scale) = verdict.scales;
+        Report {
+            kind,
+            episode: row.standing.episode,
+            cause: self.ordinal,
+            received: self.received,
+            counts: reading.now.map(|load| load.events),
+            usd: reading.now.map(|load| load.usd),
+            fast: motion(
+                reading.fast.map(|load| load.events),
+                reading.fast.map(|load| load.usd),
+                WINDOW_MS[FAST] as f64 / 1e3,
+            ),
+            slow: motion(
+                reading.slow.map(|load| load.events),
+                reading.slow.map(|load| load.usd),
+                WINDOW_MS[SLOW] as f64 / 1e3,
+            ),
+            imbalance: row.imbalance(&self.grid),
+            breadth: verdict.breadth,
+            dispersion: reading.now[FAST].arrivals,
+            clustering: row.seconds.clustering,
+            correlation: row.seconds.correlation,
+            factors: verdict.factors,
+            risk,
+            risk_level: risk::level(risk, &self.settings.risk.levels),
+            confidence: risk::confidence(&verdict.factors, &self.risk_weights, arrivals, coverage),
+            components: verdict.components,
+            probability: verdict.probability,
+            level: row.standing.level,
+            regime: self.reference.regime,
+            liquidity: self.reference.liquidity,
+            trend: self.reference.trend,
+            regime_since: self.reference.since,
+            volatility: self.reference.volatility,
+            velocity_scale,
+            volume_scale,
+            btc_price: self.reference.price,
+            price: row.quotes.price,
+            oi_change: row.quotes.oi_change,
+            funding: row.quotes.funding,
+            by_venue: row.seconds.by_venue(),
+            live: self.feeds.live,
+            expected: self.feeds.expected,
+            gap: self.grid.now < self.gap_until,
+            coverage,
+            ..Report::empty(name, self.grid.now)
+        }
+    }
+}
+
+/// Symbols seen in 2 s, each counted in the bucket it was last seen in.
+#[derive(Debug, Default)]
+pub struct Breadth(Window<u32, 1>);
+
+impl Breadth {
+    /// A symbol that was last seen in bucket `seen` is seen in bucket `place`.
+    pub fn see(&mut self, seen: &mut u64, place: u64) {
+        if place > *seen {
+            self.0.take_back(*seen, 1);
+            self.0.put(place, 1);
+            *seen = place;
+        }
+    }
+
+    pub fn read(&self, grid: &Grid) -> u32 {
+        let [symbols] = self.0.read(grid.rest[FAST]);
+        symbols
+    }
+}
