@@ -217,8 +217,8 @@ impl Oracle {
         same_motion(report.fast, tape.motion(now, 2), context);
         same_motion(report.slow, tape.motion(now, 3), context);
         let Sum { long, short, .. } = tape.lag(now, 5, 0);
-        let balance = (long + short > 0)
-            .then(|| (long as f64 - short as f64) / (long as f64 + short as f64));
+        let balance =
+            (long + short > 0).then(|| (long as f64 - short as f64) / (long as f64 + short as f64));
         assert_near(report.imbalance, balance, "imbalance", context);
         if is_in_order {
             let since = self.since.expect("begun");

@@ -8,8 +8,10 @@
 use crate::signal::{WINDOW_COUNT, WINDOW_MS};
 use crate::time::{NS_PER_MS, Nanos};
 
-/// Buckets a window has.
-pub const BUCKETS: u64 = 64;
+/// Buckets a window has, as a length and as a distance.
+pub const SLOTS: usize = 64;
+/// See [`SLOTS`].
+pub const BUCKETS: u64 = SLOTS as u64;
 /// Width of the finest bucket, ns.
 const FINEST_NS: u64 = WINDOW_MS[0] * NS_PER_MS / BUCKETS;
 /// How many buckets of the window before make one of this window.

@@ -9,10 +9,10 @@ use crate::time::{NS_PER_S, Nanos};
 
 /// Length of one sample of open interest, ns.
 const SAMPLE_NS: u64 = 20 * NS_PER_S;
+/// Samples kept: those of five minutes, and the one that is filling.
+const SAMPLES: usize = 16;
 /// Samples that make five minutes.
-const BACK: u64 = 15;
-/// Samples kept: those and the one that is filling.
-const SAMPLES: usize = BACK as usize + 1;
+const BACK: u64 = SAMPLES as u64 - 1;
 /// A venue silent for longer than this many samples says nothing.
 const STALE: u64 = 6;
 

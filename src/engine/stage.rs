@@ -137,3 +137,124 @@ impl Stage for EngineStage {
         ledger.add_tally("engine", self.engine.tally());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Settings;
+    use crate::event::{Body, Side, Stamp, Usd, Venue};
+    use crate::output::{Assembler, Message};
+    use crate::ring::ring;
+    use crate::symbol::Symbol;
+    use crate::time::NS_PER_MS;
+
+    const START_MS: u64 = 1_700_000_000_000;
+
+    /// A flow that doubles, with a tick now and then.
+    fn events() -> Vec<Event> {
+        let mut at = START_MS * NS_PER_MS;
+        (0..4_000_u64)
+            .map(|i| {
+                at += 40_000_000 / (1 + i / 200);
+                let mut event = Event::tick(Nanos(at));
+                if i % 7 > 0 {
+                    let hop = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+                    event.symbol = Symbol::of_base(&format!("S{}", hop % 20)).unwrap();
+                    event.venue = [Venue::Binance, Venue::Okx][usize::from(hop % 3 == 0)];
+                    event.stamp = Stamp::new(Some(event.received.millis()), 0);
+                    let usd = Usd::from_micros(1_000_000 * (1 + hop % 9_000));
+                    event.body = Body::Liquidation { side: Some(Side::Long), price: None, usd };
+                }
+                event
+            })
+            .collect()
+    }
+
+    /// What comes out when events are pushed `burst` at a time and taken out `drain` at a time.
+    fn messages(burst: usize, drain: usize, ring_lines: usize) -> (Vec<Message>, Ledger) {
+        let (mut to_engine, inlet) = ring(8_192);
+        let (outlet, mut from_engine) = ring(ring_lines);
+        let mut stage = EngineStage::new(Engine::new(&Settings::default()), [inlet], outlet);
+        let mut assembler = Assembler::default();
+        let mut all = Vec::new();
+        let mut rest = events().into_iter();
+        let mut last = Turn::Idle;
+        let mut to_engine = Some(std::mem::replace(&mut to_engine, ring(1).0));
+        for turn in 0..10_000_000 {
+            if let Some(outlet) = &mut to_engine {
+                rest.by_ref().take(burst).for_each(|event| outlet.push(event).unwrap());
+            }
+            if rest.len() == 0 {
+                to_engine = None;
+            }
+            last = stage.turn(Now::at_millis(turn));
+            for line in std::iter::from_fn(|| from_engine.pop()).take(drain) {
+                all.extend(assembler.take(&line));
+            }
+            if last == Turn::Done {
+                break;
+            }
+        }
+        assert_eq!(last, Turn::Done);
+        all.extend(std::iter::from_fn(|| from_engine.pop()).filter_map(|l| assembler.take(&l)));
+        let mut ledger = Ledger::default();
+        stage.ledger(&mut ledger);
+        (all, ledger)
+    }
+
+    fn without_taken(messages: Vec<Message>) -> Vec<Message> {
+        let mut messages = messages;
+        for message in &mut messages {
+            if let Message::Report(report) = message {
+                report.taken = Nanos(0);
+            }
+        }
+        messages
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_lines_whatever_the_turns() {
+        let (whole, ledger) = messages(4_000, usize::MAX, 1 << 17);
+        let of_events = |m: &&Message| matches!(m, Message::Event(_));
+        let signals = |m: &&Message| matches!(m, Message::Report(r) if r.is_signal());
+        assert_eq!(whole.iter().filter(of_events).count(), 4_000, "every event is passed on");
+        assert_eq!(ledger.get("consumed"), 4_000);
+        assert_eq!(ledger.get("signals"), whole.iter().filter(signals).count() as u64);
+        assert!(ledger.get("signals") > 5);
+        let whole = without_taken(whole);
+        for (burst, drain, ring_lines) in [(1, 1, 1), (3, 7, 5), (300, 50, 64), (1, 900, 1_000)] {
+            let (split, _) = messages(burst, drain, ring_lines);
+            assert_eq!(without_taken(split), whole, "{burst} {drain} {ring_lines}");
+        }
+    }
+
+    #[test]
+    fn a_full_second_door_holds_the_first() {
+        let (mut to_engine, inlet) = ring(16);
+        let (outlet, from_engine) = ring(1);
+        let mut stage = EngineStage::new(Engine::new(&Settings::default()), [inlet], outlet);
+        events().into_iter().take(16).for_each(|event| to_engine.push(event).unwrap());
+        (0..100).for_each(|_| assert_ne!(stage.turn(Now::default()), Turn::Done));
+        assert!(to_engine.room() <= 2, "what cannot be passed on is not taken");
+        assert_eq!(from_engine.waiting(), 1);
+    }
+
+    #[test]
+    fn every_inlet_has_its_turn() {
+        let (mut busy, first) = ring(1_024);
+        let (mut calm, second) = ring(8);
+        let (outlet, mut lines) = ring(4_096);
+        let mut stage =
+            EngineStage::new(Engine::new(&Settings::default()), [first, second], outlet);
+        (0..1_000).for_each(|i| busy.push(Event::tick(Nanos(i))).unwrap());
+        calm.push(Event::tick(Nanos(77_777))).unwrap();
+        stage.turn(Now::default());
+        let place = std::iter::from_fn(|| lines.pop()).position(
+            |line| matches!(line, Output::Event(event) if event.received == Nanos(77_777)),
+        );
+        assert_eq!(place, Some(1));
+        drop((busy, calm));
+        let ended = (0..100).any(|_| stage.turn(Now::default()) == Turn::Done);
+        assert!(ended, "the end of every inlet is the stage's end");
+    }
+}

@@ -14,7 +14,7 @@
 //! `N_k = S_k - (1-f) T_(k-1) + (1-f) T_k`, rounded to whole numbers. What is moved is the same
 //! number on both sides, so nothing is lost between lags.
 
-use super::grid::{BUCKETS, WHOLE};
+use super::grid::{BUCKETS, SLOTS, WHOLE};
 
 /// What a bucket can hold: integers that add up.
 pub trait Sum: Copy + Default + PartialEq {
@@ -56,14 +56,14 @@ impl Sum for u32 {
 /// The buckets of one lag.
 #[derive(Clone, Debug)]
 struct Lane<T> {
-    buckets: [T; BUCKETS as usize],
+    buckets: [T; SLOTS],
     occupied: u64,
     sum: T,
 }
 
 impl<T: Sum> Lane<T> {
     fn new() -> Self {
-        Self { buckets: [T::default(); BUCKETS as usize], occupied: 0, sum: T::default() }
+        Self { buckets: [T::default(); SLOTS], occupied: 0, sum: T::default() }
     }
 
     fn put(&mut self, slot: usize, value: T) {
@@ -87,8 +87,6 @@ pub struct Window<T, const LAGS: usize> {
     lanes: [Lane<T>; LAGS],
     tail: T,
 }
-
-const SLOTS: u64 = BUCKETS - 1;
 
 impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// An empty window.
@@ -124,7 +122,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
 
     /// Moves on by at most one window.
     fn shift(&mut self, stride: u64) {
-        let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(slot32(self.head + 1));
+        let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(slot(self.head + 1) as u32);
         self.head += stride;
         if let Some(last) = self.lanes.last_mut() {
             self.tail = last.take(slot(self.head));
@@ -227,14 +225,9 @@ impl<T: Sum, const LAGS: usize> Default for Window<T, LAGS> {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "below 64")]
+/// Where a bucket lies in every lane.
 fn slot(place: u64) -> usize {
-    (place & SLOTS) as usize
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "below 64")]
-fn slot32(place: u64) -> u32 {
-    (place & SLOTS) as u32
+    (place % BUCKETS) as usize
 }
 
 /// Positions of the bits that are set.

@@ -1,0 +1,137 @@
+//! What a cascade looks like from outside, and what only looks like one.
+
+mod stream;
+
+use foreshock::engine::{Engine, Settings};
+use foreshock::event::{Event, Side, Stamp, Venue};
+use foreshock::signal::{Kind, Level, Report, RiskLevel};
+use foreshock::symbol::Symbol;
+use foreshock::time::{NS_PER_MS, Nanos};
+use stream::{Rng, liquidation, ms, reports, symbol, with_ticks};
+
+const VENUES: [Venue; 3] = [Venue::Binance, Venue::Bybit, Venue::Okx];
+
+/// A minute of little, then a rate that doubles every 2 s for 12 s over 60 symbols, then silence.
+fn ramp() -> Vec<Event> {
+    let mut rng = Rng(3);
+    let mut at = ms(0).0;
+    let mut all = Vec::new();
+    while Nanos(at) < ms(72_000) {
+        let ramping = at.saturating_sub(ms(60_000).0) as f64 / 1e9;
+        at += rng.wait_ns(2.0 * (ramping / 2.0).exp2());
+        let venue = VENUES[rng.below(3) as usize];
+        let of = symbol(rng.below(60));
+        all.push(liquidation(Nanos(at), of, venue, Some(Side::Long), rng.size()));
+    }
+    all
+}
+
+fn market(events: &[Event], until: u64) -> Vec<Report> {
+    let mut engine = Engine::new(&Settings::default());
+    let all = reports(&mut engine, &with_ticks(events, ms(until)));
+    assert_eq!(all.iter().filter(|r| r.is_signal()).count() as u64, engine.signals());
+    all.into_iter().filter(|r| r.symbol == Symbol::MARKET).collect()
+}
+
+fn highest(reports: &[Report]) -> Level {
+    reports.iter().map(|r| r.level).max().unwrap_or_default()
+}
+
+#[test]
+fn a_cascade_is_seen_while_it_grows_and_let_go_afterwards() {
+    let reports = market(&ramp(), 460_000);
+    let alert = reports.iter().find(|r| r.level >= Level::Alert).expect("no alert");
+    let after = (alert.at.0 - ms(60_000).0) / NS_PER_MS;
+    println!("ALERT {after} ms into the ramp, {} events in 10 s", alert.counts[3]);
+    assert!(after > 0 && after < 10_000, "{after} ms into the ramp");
+    assert!(reports.iter().any(|r| r.risk_level >= RiskLevel::High));
+
+    let last_change = reports.iter().rfind(|r| r.kind == Kind::Change).expect("changes");
+    assert_eq!(last_change.level, Level::None);
+    assert!(last_change.at < ms(72_000 + 75_000), "60 s after the last one it is over");
+    let last = reports.last().expect("reports");
+    assert_eq!((last.level, last.counts, last.usd), (Level::None, [0; 7], [0; 7]));
+    // The widest window is 300 s and a bucket of 4.7 s; a slow row is looked at once a second.
+    assert!(last.at < ms(72_000 + 306_000), "the last word is said once all is gone");
+}
+
+#[test]
+fn signals_are_numbered_and_repeated_and_belong_to_their_episode() {
+    let mut engine = Engine::new(&Settings::default());
+    let all = reports(&mut engine, &with_ticks(&ramp(), ms(200_000)));
+    let signals: Vec<&Report> = all.iter().filter(|r| r.is_signal()).collect();
+    for (i, signal) in signals.iter().enumerate() {
+        assert_eq!(signal.seq, i as u64 + 1);
+    }
+    for symbol in [Symbol::MARKET] {
+        let own: Vec<_> = signals.iter().filter(|r| r.symbol == symbol).collect();
+        assert!(own.first().is_some_and(|r| r.level > Level::None && r.episode > 0));
+        assert!(own.last().is_some_and(|r| r.level == Level::None && r.episode > 0));
+        for pair in own.windows(2) {
+            let gap = (pair[1].at.0 - pair[0].at.0) / NS_PER_MS;
+            let stands = pair[0].level > Level::None;
+            assert!(!stands || gap <= 1_200, "silent for {gap} ms while it stands");
+            assert!(pair[1].kind == Kind::Change || gap >= 1_000, "one per event");
+            assert_eq!(stands, pair[0].episode == pair[1].episode);
+        }
+    }
+}
+
+/// Sixty symbols of one portfolio, liquidated in `instants` milliseconds, worth `usd` each.
+fn portfolio(instants: u64, usd: f64) -> Vec<Event> {
+    let at = ms(60_000);
+    let mut rng = Rng(5);
+    let mut all: Vec<Event> = (0..120)
+        .map(|i| liquidation(ms(i * 500), symbol(rng.below(60)), Venue::Okx, None, rng.size()))
+        .collect();
+    all.extend((0..60).map(|i| {
+        let mut event = liquidation(at, symbol(i), Venue::Binance, Some(Side::Long), usd);
+        event.stamp = Stamp::new(Some(at.millis() - 50 + (i % instants) as i64), 0);
+        event
+    }));
+    all
+}
+
+#[test]
+fn a_portfolio_liquidated_in_an_instant_is_no_cascade() {
+    for instants in 1..=4 {
+        for usd in [2_000.0, 200_000.0] {
+            let reports = market(&portfolio(instants, usd), 120_000);
+            let busiest = reports.iter().map(|r| r.counts[2]).max();
+            assert!(busiest >= Some(60), "its events count: {busiest:?}");
+            let highest = highest(&reports);
+            assert!(highest < Level::Alert, "{highest:?}, {instants} instants of {usd}");
+        }
+    }
+}
+
+#[test]
+fn one_large_order_is_no_cascade() {
+    let event = liquidation(ms(1_000), symbol(0), Venue::Binance, Some(Side::Long), 2_520_000.0);
+    let mut engine = Engine::new(&Settings::default());
+    let all = reports(&mut engine, &with_ticks(&[event], ms(90_000)));
+    assert!(highest(&all) < Level::Alert);
+}
+
+#[test]
+fn a_reset_ends_what_stands_and_forgets_the_rest() {
+    let mut engine = Engine::new(&Settings::default());
+    let before = reports(&mut engine, &with_ticks(&ramp(), ms(72_000)));
+    let standing = before.iter().rfind(|r| r.symbol == Symbol::MARKET).expect("reports").level;
+    assert!(standing >= Level::Watch);
+    // The next stretch may be an older recording.
+    let after = reports(&mut engine, &[Event::reset(ms(0)), Event::tick(ms(100))]);
+    let market = after.iter().find(|r| r.symbol == Symbol::MARKET).expect("the end is said");
+    assert_eq!((market.kind, market.level, market.counts), (Kind::Change, Level::None, [0; 7]));
+    let quiet = reports(&mut engine, &with_ticks(&[], ms(5_000)));
+    assert!(quiet.is_empty());
+    let again = reports(&mut engine, &with_ticks(&ramp(), ms(72_000)));
+    let first = again.iter().find(|r| r.is_signal()).expect("signals");
+    let last = before.iter().rfind(|r| r.is_signal()).expect("signals");
+    assert!(first.seq > last.seq && first.episode > last.episode && first.cause > last.cause);
+    let levels = |reports: &[Report]| -> Vec<(u64, Level)> {
+        let signals = reports.iter().filter(|r| r.is_signal());
+        signals.map(|r| (r.at.0 - ms(0).0, r.level)).collect()
+    };
+    assert_eq!(levels(&again), levels(&before), "the same stretch gives the same signals");
+}
