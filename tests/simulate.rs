@@ -2,11 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use foreshock::event::Venue;
+use foreshock::ingest::dial::{Dialer, Endpoint, Trust};
+use foreshock::ingest::exchange::{Heartbeat, Listing, Verdict};
+use foreshock::ingest::rest::Rest;
+use foreshock::ingest::socket::{Line, Socket};
+use foreshock::ingest::source::{Read, Source};
 use foreshock::simulate::market::{Act, Item, Market, Schedule, What};
 use foreshock::simulate::street::Street;
 use foreshock::simulate::voice::{Answer, Message, Voice, WATCHED, voices};
-use foreshock::time::Millis;
+use foreshock::time::{Millis, Now};
 use serde_json::Value;
 
 const START: i64 = 1_790_000_000_000;
@@ -223,4 +231,123 @@ fn a_port_in_use_is_said_so() {
     let error = Street::start(1, Schedule::demo(), street.port()).expect_err("two on one port");
     assert!(error.contains("in use") && error.contains(&street.port().to_string()), "{error}");
     street.join();
+}
+
+/// A story of two seconds.
+fn short() -> Schedule {
+    let (quiet_s, build_s, cascade_s, calm_s) = (0.2, 0.4, 1.2, 0.2);
+    Schedule { quiet_s, build_s, cascade_s, calm_s, lines: 6, patience_ms: 8_000 }
+}
+
+/// Everything of the reference coins and all liquidations, in each venue's words.
+fn subscriptions(venue: Venue, route: &str, market: &Market) -> Vec<String> {
+    let names = |route: &str| {
+        let ours = market.listings().iter().filter(|l| l.venue == venue && l.route == route);
+        ours.map(|l| l.name.clone()).collect::<Vec<_>>()
+    };
+    match (venue, route) {
+        (Venue::Binance, "market") => vec![
+            r#"{"method":"SUBSCRIBE","params":["!forceOrder@arr","btcusdt@aggTrade"],"id":1}"#
+                .into(),
+        ],
+        (Venue::Binance, _) => {
+            vec![r#"{"method":"SUBSCRIBE","params":["btcusdt@bookTicker"],"id":1}"#.into()]
+        }
+        (Venue::Bybit, route) => {
+            let topics: Vec<_> =
+                names(route).iter().map(|n| format!("\"allLiquidation.{n}\"")).collect();
+            vec![format!(r#"{{"op":"subscribe","args":[{}]}}"#, topics.join(","))]
+        }
+        (Venue::Okx, _) => vec![
+            r#"{"op":"subscribe","args":[{"channel":"liquidation-orders","instType":"SWAP"}]}"#
+                .into(),
+        ],
+        _ => vec![
+            format!(
+                r#"{{"method":"subscribe","subscription":{{"type":"userFills","user":"{WATCHED}"}}}}"#
+            ),
+            r#"{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}"#.into(),
+        ],
+    }
+}
+
+fn lines(street: &Street, market: &Market) -> Vec<Socket> {
+    let dialer = Dialer::start(6, &Trust::new(Some(street.ca_pem().as_bytes())).unwrap()).unwrap();
+    let line = |(venue, route, url): (Venue, &'static str, String)| Line {
+        venue,
+        line: 0,
+        route,
+        endpoint: Endpoint::parse(&url).unwrap(),
+        subscriptions: subscriptions(venue, route, market),
+        heartbeat: Heartbeat { every_ms: 10_000, text: Some("ping") },
+        dead_ms: 15_000,
+        read_budget: 32 * 1024,
+    };
+    let urls = street.urls().into_iter();
+    urls.map(|at| Socket::new(line(at), dialer.clone()).unwrap()).collect()
+}
+
+/// Whether a frame is something the venue tells on its own, as against an answer to us.
+fn is_told(text: &str) -> bool {
+    let answers =
+        ["\"result\":null", "\"success\":", "\"event\":", "subscriptionResponse", "isSnapshot"];
+    text != "pong" && !answers.iter().any(|answer| text.contains(answer))
+}
+
+#[test]
+fn every_message_of_the_street_arrives_over_real_lines() {
+    let street = Street::start(11, short(), 0).expect("a street");
+    let market = Market::new(11, short(), Millis(START));
+    let mut sockets = lines(&street, &market);
+    let (mut told, began) = (BTreeMap::new(), Instant::now());
+    let mut quiet = 0;
+    // Until the story is over and nothing has come for a while.
+    while street.act() != Act::Over || quiet < 100 {
+        assert!(began.elapsed() < Duration::from_secs(60), "{told:?}");
+        let ms = i64::try_from(began.elapsed().as_millis()).unwrap();
+        let mut idle = true;
+        for socket in &mut sockets {
+            let read = socket.read(Now::at_millis(ms), 64, &mut |frame| {
+                let text = std::str::from_utf8(frame.bytes).unwrap();
+                let forced = text.contains("forceOrder\",\"E") || text.contains("iquidat");
+                if is_told(text) && forced {
+                    *told.entry(frame.venue).or_insert(0_u64) += 1;
+                }
+                Verdict::Decoded
+            });
+            idle &= read == Read::Idle;
+        }
+        quiet = if idle && street.act() == Act::Over { quiet + 1 } else { 0 };
+        thread::sleep(Duration::from_micros(if idle { 1_000 } else { 0 }));
+        if quiet == 0 && street.act() == Act::Over && !idle {
+            // Prices go on after the story; liquidations do not.
+            let sent = |venue| street.sent(venue).liquidations;
+            if told.get(&Venue::Binance).copied() == Some(sent(Venue::Binance)) {
+                quiet = 90;
+            }
+        }
+    }
+    for venue in [Venue::Binance, Venue::Bybit, Venue::Okx, Venue::Hyperliquid] {
+        let (sent, told) = (street.sent(venue), told.get(&venue).copied().unwrap_or(0));
+        assert!(told > 0 && sent.happened > 0, "{venue:?} {sent:?}");
+        assert!(sent.liquidations <= sent.happened, "{venue:?} {sent:?}");
+        if matches!(venue, Venue::Binance | Venue::Hyperliquid) {
+            assert_eq!(told, sent.liquidations, "{venue:?}: one frame each");
+        }
+    }
+    street.join();
+}
+
+#[test]
+fn instruments_come_over_https() {
+    let street = Street::start(12, short(), 0).expect("a street");
+    let rest = Rest::new(Some(street.ca_pem().as_bytes())).unwrap();
+    let ask = |venue, url, body| rest.fetch(&Listing { url, body }, Some(&street.rest(venue)));
+    let okx = ask(Venue::Okx, "https://www.okx.com/api/v5/public/instruments?instType=SWAP", None);
+    assert!(String::from_utf8(okx.unwrap()).unwrap().contains("BTC-USDT-SWAP"));
+    let meta = Some(r#"{"type":"meta"}"#);
+    let hl = ask(Venue::Hyperliquid, "https://api.hyperliquid.xyz/info", meta).unwrap();
+    assert!(String::from_utf8(hl).unwrap().contains("kPEPE"));
+    let none = ask(Venue::Okx, "https://www.okx.com/api/v5/nothing", None).unwrap_err();
+    assert!(none.contains("http 404"), "{none}");
 }

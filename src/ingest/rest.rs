@@ -99,6 +99,8 @@ fn agent(roots: RootCerts) -> Agent {
         .max_redirects(0)
         .max_redirects_will_error(false)
         .proxy(None)
+        // A few requests at the start: a connection kept for another is only one more that can fail.
+        .max_idle_connections(0)
         .user_agent(concat!("foreshock/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT))
         .timeout_global(Some(WHOLE));

@@ -1,0 +1,229 @@
+//! The other end of a line: a TLS server on loopback that does exactly what a test says, and a line
+//! that is driven with a time of the test's own.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use foreshock::event::{FeedState, Venue};
+use foreshock::ingest::dial::{Dialer, Endpoint, Trust};
+use foreshock::ingest::exchange::{Control, Heartbeat, Verdict};
+use foreshock::ingest::socket::{Line, Socket};
+use foreshock::ingest::source::{FeedChange, Read, Source};
+use foreshock::time::Now;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use tungstenite::handshake::derive_accept_key;
+
+pub type Stream = StreamOwned<ServerConnection, TcpStream>;
+
+/// What is wrong with the server's certificate.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Certificate {
+    Good,
+    OtherHost,
+    Expired,
+    Future,
+}
+
+/// The server.
+pub struct Peer {
+    pub port: u16,
+    pub ca_pem: String,
+}
+
+/// Serves each connection with `script`, which is told the connection's number from 0.
+pub fn peer(
+    certificate: Certificate,
+    script: impl Fn(usize, Stream) + Send + Sync + 'static,
+) -> Peer {
+    let (config, ca_pem) = identity(certificate);
+    let port = raw_peer(move |n, tcp| {
+        let tls = ServerConnection::new(config.clone()).unwrap();
+        script(n, StreamOwned::new(tls, tcp));
+    });
+    Peer { port, ca_pem }
+}
+
+/// The same without TLS; gives the port.
+pub fn raw_peer(script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let script = Arc::new(script);
+    thread::spawn(move || {
+        for (n, tcp) in listener.incoming().enumerate() {
+            let (tcp, script) = (tcp.unwrap(), script.clone());
+            tcp.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            tcp.set_nodelay(true).unwrap();
+            thread::spawn(move || script(n, tcp));
+        }
+    });
+    port
+}
+
+fn identity(certificate: Certificate) -> (Arc<ServerConfig>, String) {
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+    let name = if certificate == Certificate::OtherHost { "example.com" } else { "localhost" };
+    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    match certificate {
+        Certificate::Expired => leaf.not_after = date_time_ymd(2020, 2, 3),
+        Certificate::Future => leaf.not_before = date_time_ymd(2999, 2, 3),
+        _ => {}
+    }
+    let key = KeyPair::generate().unwrap();
+    let leaf = leaf.signed_by(&key, &authority).unwrap();
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], private)
+        .unwrap();
+    (Arc::new(config), authority.pem())
+}
+
+/// Reads the request up to its empty line.
+pub fn request(stream: &mut impl std::io::Read) -> String {
+    let mut bytes = Vec::new();
+    let mut byte = [0];
+    while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+        bytes.push(byte[0]);
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+/// The head that agrees to the upgrade, with more header lines where given.
+pub fn agreement(request: &str, more: &str) -> Vec<u8> {
+    let key = request.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: "));
+    let accept = derive_accept_key(key.unwrap_or("").trim().as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{more}\r\n"
+    )
+    .into_bytes()
+}
+
+/// Answers the upgrade.
+pub fn agree(stream: &mut (impl std::io::Read + std::io::Write)) {
+    let request = request(stream);
+    send(stream, &agreement(&request, ""));
+}
+
+pub fn send(stream: &mut impl std::io::Write, bytes: &[u8]) {
+    // The line may have hung up already; the test looks at the line.
+    drop(stream.write_all(bytes));
+    drop(stream.flush());
+}
+
+/// An unmasked frame of less than 126 bytes: 0x81 text, 0x88 close, 0x89 ping, 0x01 and 0x00 parts.
+pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind, u8::try_from(payload.len()).unwrap()];
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+pub fn text(payload: &str) -> Vec<u8> {
+    frame(0x81, payload.as_bytes())
+}
+
+/// The next frame from the client, unmasked: kind and payload. `None` when it hung up.
+pub fn hear(stream: &mut impl std::io::Read) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 6];
+    stream.read_exact(&mut head).ok()?;
+    assert!(head[1] & 0x80 != 0, "a client masks");
+    let mut payload = vec![0; usize::from(head[1] & 0x7f)];
+    stream.read_exact(&mut payload).ok()?;
+    for (i, byte) in payload.iter_mut().enumerate() {
+        *byte ^= head[2 + i % 4];
+    }
+    Some((head[0], payload))
+}
+
+/// Stays until the client hangs up.
+pub fn linger(mut stream: impl std::io::Read) {
+    let mut rest = [0; 1024];
+    while stream.read(&mut rest).is_ok_and(|n| n > 0) {}
+}
+
+/// A line, its time, and what came out of it.
+pub struct Driven {
+    pub socket: Socket,
+    pub ms: i64,
+    pub frames: Vec<String>,
+    pub changes: Vec<FeedChange>,
+}
+
+pub const DEAD_MS: u64 = 15_000;
+
+/// A line to a TLS peer that trusts it.
+pub fn line(peer: &Peer) -> Driven {
+    line_with(&format!("wss://localhost:{}/x", peer.port), Some(&peer.ca_pem))
+}
+
+pub fn line_with(url: &str, ca_pem: Option<&str>) -> Driven {
+    let trust = Trust::new(ca_pem.map(str::as_bytes)).unwrap();
+    let line = Line {
+        venue: Venue::Okx,
+        line: 3,
+        route: "public",
+        endpoint: Endpoint::parse(url).unwrap(),
+        subscriptions: vec!["subscribe-a".to_owned(), "subscribe-b".to_owned()],
+        heartbeat: Heartbeat { every_ms: 10_000, text: Some("ping") },
+        dead_ms: DEAD_MS,
+        read_budget: 32 * 1024,
+    };
+    let socket = Socket::new(line, Dialer::start(1, &trust).unwrap()).unwrap();
+    Driven { socket, ms: 1_000_000, frames: Vec::new(), changes: Vec::new() }
+}
+
+impl Driven {
+    /// One turn. Frames that start with `{` are data, `closing` is the venue's warning.
+    pub fn turn(&mut self) -> Read {
+        let (now, frames) = (Now::at_millis(self.ms), &mut self.frames);
+        let read = self.socket.read(now, 64, &mut |frame| {
+            let text = String::from_utf8(frame.bytes.to_vec()).unwrap();
+            let verdict = match text.as_str() {
+                "pong" => Verdict::Control(Control::Pong),
+                "closing" => Verdict::Control(Control::Closing),
+                _ => Verdict::Decoded,
+            };
+            frames.push(text);
+            verdict
+        });
+        self.changes.extend(std::iter::from_fn(|| self.socket.feed()));
+        read
+    }
+
+    /// Turns until `done`; its time grows by `step_ms` a turn. Fails when nothing comes of it.
+    pub fn until(&mut self, step_ms: i64, done: impl Fn(&Self) -> bool) {
+        for _ in 0..20_000 {
+            if done(self) {
+                return;
+            }
+            if self.turn() == Read::Idle {
+                thread::sleep(Duration::from_micros(500));
+                self.ms += step_ms;
+            }
+        }
+        panic!("frames {:?}, changes {:?}", self.frames, self.changes);
+    }
+
+    pub fn until_frames(&mut self, n: usize) {
+        self.until(1, |driven| driven.frames.len() >= n);
+    }
+
+    pub fn until_state(&mut self, state: FeedState) -> FeedChange {
+        self.until(1, |driven| driven.changes.iter().any(|change| change.state == state));
+        self.changes.iter().find(|change| change.state == state).unwrap().clone()
+    }
+
+    pub fn states(&self) -> Vec<FeedState> {
+        self.changes.iter().map(|change| change.state).collect()
+    }
+}
