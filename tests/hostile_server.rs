@@ -1,4 +1,5 @@
 //! Servers that mean no good, or are broken: each is refused in words, none holds up the reader.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
 

@@ -1,4 +1,5 @@
 //! A live line against a peer that does exactly what the test says. Time is the test's own.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
 
@@ -267,6 +268,20 @@ fn an_acknowledgement_is_not_life() {
     let mut line = line(&peer);
     line.until_frames(10);
     assert_eq!(line.states(), [Connecting]);
+}
+
+#[test]
+fn a_refused_subscription_is_reported() {
+    let peer = peer(Certificate::Good, |_, mut stream| {
+        agree(&mut stream);
+        send(&mut stream, &text("{}"));
+        send(&mut stream, &text("refused"));
+        linger(stream);
+    });
+    let mut line = line(&peer);
+    line.until_frames(2);
+    let last = line.changes.last().unwrap();
+    assert_eq!((last.state, last.why.as_str()), (Live, "the venue refused a subscription"));
 }
 
 #[test]

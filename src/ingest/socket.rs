@@ -20,14 +20,16 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use tungstenite::{Error, Message, WebSocket};
 
 use super::Frame;
 use super::dial::{Answer, Call, Dialer, Endpoint, Opened, Refusal};
-use super::exchange::{Control, Heartbeat, Verdict};
+use super::exchange::{Control, Exchange, Heartbeat, Route, Verdict};
+use super::instrument::Instruments;
+use super::settings::Settings;
 use super::source::{FeedChange, Read, Source};
 use super::wire::Wire;
 use crate::event::{FeedState, Venue};
@@ -42,6 +44,8 @@ const GOODBYE: u64 = NS_PER_S;
 const PROVEN: u64 = 60 * NS_PER_S;
 /// Venues cut a connection after 24 hours; it is replaced before.
 const REPLACE_AFTER: u64 = (23 * 60 + 30) * 60 * NS_PER_S;
+/// A dial thread that has not answered by now hangs in the resolver.
+const ANSWER_WITHIN: u64 = 60 * NS_PER_S;
 /// Longest wait between two attempts.
 const WAIT_MAX: u64 = 30 * NS_PER_S;
 /// A venue that refuses our region or address is left alone this long.
@@ -77,6 +81,35 @@ pub struct Line {
     pub read_budget: usize,
 }
 
+impl Line {
+    /// The lines of a venue, one per route, as the settings want them.
+    ///
+    /// # Errors
+    /// Names the setting that holds an unusable URL.
+    pub fn of(
+        exchange: &dyn Exchange,
+        settings: &Settings,
+        known: &Instruments,
+    ) -> Result<Vec<Self>, String> {
+        let venue = exchange.venue();
+        let (own, wanted) = (settings.venue(venue), settings.wanted(venue));
+        let line = |(line, route): (u8, &Route)| {
+            let url = own.urls.get(route.name).map_or(route.url, String::as_str);
+            Ok(Self {
+                venue,
+                line,
+                route: route.name,
+                endpoint: Endpoint::parse(url)?,
+                subscriptions: exchange.subscriptions(route, known, &wanted),
+                heartbeat: exchange.heartbeat(),
+                dead_ms: settings.dead_ms,
+                read_budget: settings.read_budget,
+            })
+        };
+        (0..).zip(exchange.routes()).map(line).collect()
+    }
+}
+
 /// A live line.
 #[derive(Debug)]
 pub struct Socket {
@@ -89,11 +122,13 @@ pub struct Socket {
     open: Option<Box<Open>>,
     /// When to call next; `None` while an answer is awaited or nothing is to be done.
     due: Option<Nanos>,
-    calling: bool,
+    /// Since when an answer is awaited.
+    calling: Option<Nanos>,
     stopped: bool,
     backoff: Backoff,
     last: Option<SocketAddr>,
-    state: Option<FeedState>,
+    /// What was reported last.
+    reported: Option<FeedChange>,
     changes: VecDeque<FeedChange>,
     counts: Counts,
 }
@@ -127,6 +162,7 @@ struct Counts {
     bytes: u64,
     opened: u64,
     refused: u64,
+    denied: u64,
     lost: Tally,
 }
 
@@ -147,11 +183,11 @@ impl Socket {
             events: Events::with_capacity(4),
             open: None,
             due: Some(Nanos(0)),
-            calling: false,
+            calling: None,
             stopped: false,
             backoff: Backoff::new(line.venue.index() as u64 * 256 + u64::from(line.line)),
             last: None,
-            state: None,
+            reported: None,
             changes: VecDeque::with_capacity(CHANGES_MAX),
             counts: Counts::default(),
             line,
@@ -160,10 +196,14 @@ impl Socket {
 
     /// Calls when it is time, and takes up an answer that has come.
     fn dial(&mut self, now: Now) {
-        if self.calling {
-            match self.answers.1.try_recv() {
-                Ok(answer) => self.answered(answer, now),
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        if let Some(since) = self.calling {
+            if let Ok(answer) = self.answers.1.try_recv() {
+                self.answered(answer, now);
+            } else if now.mono.since(since) > ANSWER_WITHIN {
+                // Whatever still comes goes to the old channel, and is dropped there.
+                self.answers = bounded(1);
+                let why = "dial: no answer in time (the resolver hangs?)".to_owned();
+                self.answered(Err(Refusal { why, ..Refusal::default() }), now);
             }
         } else if self.due.is_some_and(|due| now.mono >= due) {
             self.call(now);
@@ -171,17 +211,17 @@ impl Socket {
     }
 
     fn call(&mut self, now: Now) {
-        if self.state.is_none() {
+        if self.reported.is_none() {
             self.change(FeedState::Connecting, 0, String::new());
         }
         let (endpoint, answer) = (self.endpoint.clone(), self.answers.0.clone());
         let accepted = self.dialer.call(Call { endpoint, last: self.last, answer }).is_ok();
-        self.calling = accepted;
+        self.calling = accepted.then_some(now.mono);
         self.due = (!accepted).then(|| now.mono.plus(self.backoff.next(now.mono)));
     }
 
     fn answered(&mut self, answer: Answer, now: Now) {
-        self.calling = false;
+        self.calling = None;
         match answer {
             Ok(opened) => self.opened(*opened, now),
             Err(refusal) => self.refused(refusal, now),
@@ -228,22 +268,26 @@ impl Socket {
         let Loss(name, state, why) = loss;
         self.counts.lost.add(name, 1);
         self.change(state, 0, why);
-        if !self.calling && self.due.is_none() {
+        if self.calling.is_none() && self.due.is_none() {
             self.due = Some(now.mono.plus(self.backoff.next(now.mono)));
         }
     }
 
-    /// Reports a state unless it is the present one.
+    /// Reports a state, unless the same was reported last.
     fn change(&mut self, state: FeedState, code: u16, why: String) {
         let (venue, line) = (self.line.venue, self.line.line);
         let change = FeedChange { venue, line, state, code, why };
-        if self.state == Some(state) && self.changes.back().is_none_or(|last| *last == change) {
+        if self.reported.as_ref() == Some(&change) {
             return;
         }
-        self.state = Some(state);
         if self.changes.len() < CHANGES_MAX {
-            self.changes.push_back(change);
+            self.changes.push_back(change.clone());
         }
+        self.reported = Some(change);
+    }
+
+    fn state(&self) -> FeedState {
+        self.reported.as_ref().map_or(FeedState::Connecting, |change| change.state)
     }
 
     /// Asks the kernel whether anything is readable. Edges are remembered until the kernel runs dry.
@@ -265,7 +309,7 @@ impl Socket {
     ) -> Result<usize, Loss> {
         let Some(open) = &mut self.open else { return Ok(0) };
         let (venue, line) = (self.line.venue, self.line.line);
-        let (mut given, mut decoded, mut closing) = (0, false, false);
+        let (mut given, mut decoded, mut closing, mut refused) = (0, false, false, false);
         open.socket.get_mut().pipe_mut().allow(self.line.read_budget);
         let end = loop {
             if given == most {
@@ -282,10 +326,15 @@ impl Socket {
             let verdict = take(Frame { venue, line, bytes: &bytes, received: now });
             decoded |= verdict == Verdict::Decoded;
             closing |= verdict == Verdict::Control(Control::Closing);
+            refused |= verdict == Verdict::Control(Control::Refused);
         };
         self.counts.frames += given as u64;
-        if decoded && self.state != Some(FeedState::Live) {
+        if decoded && self.state() != FeedState::Live {
             self.change(FeedState::Live, 0, String::new());
+        }
+        if refused {
+            self.counts.denied += 1;
+            self.change(self.state(), 0, "the venue refused a subscription".to_owned());
         }
         if closing {
             self.call_soon(now);
@@ -295,7 +344,7 @@ impl Socket {
 
     /// Plans a call now, unless one is planned or under way.
     fn call_soon(&mut self, now: Now) {
-        if !self.calling && self.due.is_none() {
+        if self.calling.is_none() && self.due.is_none() {
             self.due = Some(now.mono);
         }
     }
@@ -347,6 +396,7 @@ impl Source for Socket {
             ("bytes", self.counts.bytes),
             ("opened", self.counts.opened),
             ("refused", self.counts.refused),
+            ("subscriptions_refused", self.counts.denied),
         ] {
             ledger.add(&format!("line_{what}{{{name}}}"), n);
         }

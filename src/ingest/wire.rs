@@ -194,3 +194,52 @@ impl Write for Wire {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn pair() -> (Pipe, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let deadline = Instant::now() + Duration::from_millis(50);
+        (Pipe::new(tcp, deadline).unwrap(), listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn a_turn_takes_no_more_than_it_may() {
+        let (mut pipe, mut peer) = pair();
+        peer.write_all(&[7; 100]).unwrap();
+        let mut buffer = [0; 64];
+        pipe.read_exact(&mut [0; 10]).unwrap();
+        pipe.free().unwrap();
+        pipe.allow(70);
+        assert_eq!((pipe.read(&mut buffer).unwrap(), pipe.read(&mut buffer).unwrap()), (64, 6));
+        assert_eq!(pipe.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(!pipe.is_dry(), "there is more, but not in this turn");
+        pipe.allow(70);
+        assert_eq!(pipe.read(&mut buffer).unwrap(), 20);
+        assert_eq!(pipe.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(pipe.is_dry());
+        assert_eq!(pipe.taken(), 100);
+    }
+
+    #[test]
+    fn a_wait_ends_at_the_deadline() {
+        let (mut pipe, _peer) = pair();
+        for _ in 0..2 {
+            assert_eq!(pipe.read(&mut [0; 8]).unwrap_err().kind(), ErrorKind::TimedOut);
+        }
+    }
+
+    #[test]
+    fn a_signal_does_not_end_a_read() {
+        let mut left = 3;
+        let read = retried(|| {
+            left -= 1;
+            if left > 0 { Err(ErrorKind::Interrupted.into()) } else { Ok(5) }
+        });
+        assert_eq!((read.unwrap(), left), (5, 0));
+    }
+}

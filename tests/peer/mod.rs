@@ -190,6 +190,7 @@ impl Driven {
             let text = String::from_utf8(frame.bytes.to_vec()).unwrap();
             let verdict = match text.as_str() {
                 "pong" => Verdict::Control(Control::Pong),
+                "refused" => Verdict::Control(Control::Refused),
                 "closing" => Verdict::Control(Control::Closing),
                 _ => Verdict::Decoded,
             };
