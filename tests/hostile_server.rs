@@ -121,7 +121,7 @@ fn text_split_inside_a_letter_is_one_message() {
     });
     let mut line = line(&peer);
     line.until_frames(1);
-    assert_eq!(line.frames, ["{币}".replace('币', "\u{5e01}")]);
+    assert_eq!(line.frames, ["{\u{5e01}}"]);
 }
 
 #[test]
