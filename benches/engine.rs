@@ -2,6 +2,7 @@
 //! of the market.
 //!
 //! `cargo bench --bench engine`. 100 symbols, four venues; the result is asserted before timing.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 use std::hint::black_box;
 

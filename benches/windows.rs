@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench windows`. Both sides answer the same question for the same stream, 7 counts
 //! and 7 sums after each event, over 100 symbols; before timing they are checked against each other.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 use std::collections::VecDeque;
 use std::hint::black_box;

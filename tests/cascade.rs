@@ -1,4 +1,5 @@
 //! What a cascade looks like from outside, and what only looks like one.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -6,6 +6,7 @@
 //! of whole events (each count is off by at most one) and the oldest bucket (counted pro rata, off
 //! by at most what a bucket's rate changes within it): together less than 2 events a window, so less
 //! than 4 / w² in acceleration and 8 / w³ in jerk.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -1,4 +1,5 @@
 //! The engine allocates nothing once it stands, whatever comes.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -2,6 +2,7 @@
 //! definition for every report. A fault both sides share would have to be made twice, differently.
 //!
 //! `FORESHOCK_FULL=1 cargo test --release --test oracle` runs many more seeds and events.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -3,6 +3,7 @@
 //!
 //! Judged at each tick, so that it is time that is counted, by the last state of each row.
 //! `FORESHOCK_FULL=1 cargo test --release --test quiet_market` runs ten times as long.
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -50,14 +50,14 @@ struct Sides {
 
 impl Sum for Load {
     fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.arrivals += other.arrivals;
-        self.usd += other.usd;
+        self.events.add(other.events);
+        self.arrivals.add(other.arrivals);
+        self.usd.add(other.usd);
     }
     fn sub(&mut self, other: Self) {
-        self.events -= other.events;
-        self.arrivals -= other.arrivals;
-        self.usd -= other.usd;
+        self.events.sub(other.events);
+        self.arrivals.sub(other.arrivals);
+        self.usd.sub(other.usd);
     }
     fn share(self, part: u64) -> Self {
         Self {
@@ -70,12 +70,12 @@ impl Sum for Load {
 
 impl Sum for Sides {
     fn add(&mut self, other: Self) {
-        self.long += other.long;
-        self.short += other.short;
+        self.long.add(other.long);
+        self.short.add(other.short);
     }
     fn sub(&mut self, other: Self) {
-        self.long -= other.long;
-        self.short -= other.short;
+        self.long.sub(other.long);
+        self.short.sub(other.short);
     }
     fn share(self, part: u64) -> Self {
         Self { long: self.long.share(part), short: self.short.share(part) }
@@ -172,6 +172,9 @@ impl Row {
     /// Moves on to the present.
     pub fn advance(&mut self, grid: &Grid, watch: Watch<'_>) {
         let second = grid.now.0 / NS_PER_S;
+        // Asks for the first line of every window at once, so that a cold row waits for memory once
+        // and not window by window.
+        std::hint::black_box(self.occupied());
         for (window, place) in self.short.iter_mut().zip(grid.places) {
             window.advance(place);
         }
@@ -184,6 +187,12 @@ impl Row {
         if self.seconds.advance(second, watch) {
             self.quotes.refresh(grid.now);
         }
+    }
+
+    fn occupied(&self) -> u64 {
+        let short = self.short.iter().fold(0, |all, window| all | window.occupied());
+        let long = self.long.iter().fold(short, |all, window| all | window.occupied());
+        long | self.fast.occupied() | self.slow.occupied() | self.sides.occupied()
     }
 
     /// Counts a liquidation; the row has been moved on to the present. `false` when it is older

@@ -16,7 +16,8 @@
 
 use super::grid::{BUCKETS, SLOTS, WHOLE};
 
-/// What a bucket can hold: integers that add up.
+/// What a bucket can hold: integers that add up. They wrap, which keeps checks out of the inner loops;
+/// whoever puts values in sees to it that no window can hold too much.
 pub trait Sum: Copy + Default + PartialEq {
     /// Adds `other`.
     fn add(&mut self, other: Self);
@@ -28,10 +29,10 @@ pub trait Sum: Copy + Default + PartialEq {
 
 impl Sum for u64 {
     fn add(&mut self, other: Self) {
-        *self += other;
+        *self = self.wrapping_add(other);
     }
     fn sub(&mut self, other: Self) {
-        *self -= other;
+        *self = self.wrapping_sub(other);
     }
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u64 is no larger")]
     fn share(self, part: u64) -> Self {
@@ -42,10 +43,10 @@ impl Sum for u64 {
 
 impl Sum for u32 {
     fn add(&mut self, other: Self) {
-        *self += other;
+        *self = self.wrapping_add(other);
     }
     fn sub(&mut self, other: Self) {
-        *self -= other;
+        *self = self.wrapping_sub(other);
     }
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u32 is no larger")]
     fn share(self, part: u64) -> Self {
@@ -53,66 +54,50 @@ impl Sum for u32 {
     }
 }
 
-/// The buckets of one lag.
-#[derive(Clone, Debug)]
+/// What is known of the buckets of one lag without looking at them.
+#[derive(Clone, Copy, Debug, Default)]
 struct Lane<T> {
-    buckets: [T; SLOTS],
     occupied: u64,
     sum: T,
 }
 
-impl<T: Sum> Lane<T> {
-    fn new() -> Self {
-        Self { buckets: [T::default(); SLOTS], occupied: 0, sum: T::default() }
-    }
-
-    fn put(&mut self, slot: usize, value: T) {
-        self.buckets[slot].add(value);
-        self.sum.add(value);
-        self.occupied |= 1 << slot;
-    }
-
-    fn take(&mut self, slot: usize) -> T {
-        let value = std::mem::take(&mut self.buckets[slot]);
-        self.sum.sub(value);
-        self.occupied &= !(1 << slot);
-        value
-    }
-}
-
 /// A window and `LAGS - 1` windows of history behind it.
+///
+/// What every look needs comes first and in one place, the buckets after it: a row that has gone
+/// cold costs a line or two of memory for each window, and those can be fetched together.
 #[derive(Clone, Debug)]
+#[repr(C, align(64))]
 pub struct Window<T, const LAGS: usize> {
     head: u64,
-    lanes: [Lane<T>; LAGS],
     tail: T,
+    lanes: [Lane<T>; LAGS],
+    buckets: [[T; SLOTS]; LAGS],
 }
 
 impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// An empty window.
     #[must_use]
     pub fn new() -> Self {
-        Self { head: 0, lanes: std::array::from_fn(|_| Lane::new()), tail: T::default() }
+        Self {
+            head: 0,
+            tail: T::default(),
+            lanes: [Lane::default(); LAGS],
+            buckets: [[T::default(); SLOTS]; LAGS],
+        }
     }
 
     /// Moves the head to bucket `to`; never back.
+    #[inline]
     pub fn advance(&mut self, to: u64) {
-        let steps = to.saturating_sub(self.head);
-        if steps == 0 {
+        if to <= self.head {
             return;
         }
-        if self.is_empty() {
-            self.head = to;
-        } else if steps > BUCKETS * LAGS as u64 {
+        let mut left = to - self.head;
+        if left > BUCKETS * LAGS as u64 {
             self.clear();
             self.head = to;
-        } else {
-            self.walk(steps);
+            return;
         }
-    }
-
-    fn walk(&mut self, steps: u64) {
-        let mut left = steps;
         while left > 0 {
             let stride = left.min(BUCKETS);
             self.shift(stride);
@@ -121,29 +106,55 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     }
 
     /// Moves on by at most one window.
+    #[inline]
     fn shift(&mut self, stride: u64) {
-        let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(slot(self.head + 1) as u32);
+        let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(shift_of(self.head + 1));
         self.head += stride;
-        if let Some(last) = self.lanes.last_mut() {
-            self.tail = last.take(slot(self.head));
-            for slot in ones(last.occupied & passed) {
-                last.take(slot);
-            }
+        self.tail = self.drop_last(slot(self.head));
+        for slot in ones(self.lanes[LAGS - 1].occupied & passed) {
+            self.drop_last(slot);
         }
-        for k in (1..LAGS).rev() {
-            for slot in ones(self.lanes[k - 1].occupied & passed) {
-                let value = self.lanes[k - 1].take(slot);
-                self.lanes[k].put(slot, value);
+        for lag in (1..LAGS).rev() {
+            for slot in ones(self.lanes[lag - 1].occupied & passed) {
+                let value = self.lift(lag - 1, slot);
+                self.lay(lag, slot, value);
             }
         }
     }
 
+    #[inline]
+    fn drop_last(&mut self, slot: usize) -> T {
+        self.lift(LAGS - 1, slot)
+    }
+
+    /// Adds to a bucket.
+    #[inline]
+    fn lay(&mut self, lag: usize, slot: usize, value: T) {
+        let lane = &mut self.lanes[lag];
+        lane.sum.add(value);
+        lane.occupied |= 1 << slot;
+        self.buckets[lag][slot].add(value);
+    }
+
+    /// Empties a bucket.
+    #[inline]
+    fn lift(&mut self, lag: usize, slot: usize) -> T {
+        let lane = &mut self.lanes[lag];
+        if lane.occupied & 1 << slot == 0 {
+            return T::default();
+        }
+        let value = std::mem::take(&mut self.buckets[lag][slot]);
+        lane.sum.sub(value);
+        lane.occupied &= !(1 << slot);
+        value
+    }
+
     /// Adds to bucket `place`, not later than the head; `false` when it has left the window.
+    #[inline]
     pub fn put(&mut self, place: u64, value: T) -> bool {
         let age = self.head.saturating_sub(place);
-        let lane = usize::try_from(age / BUCKETS).unwrap_or(usize::MAX);
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            lane.put(slot(place), value);
+        if age < BUCKETS * LAGS as u64 {
+            self.lay(lag_of(age), slot(place), value);
         } else if age == BUCKETS * LAGS as u64 {
             self.tail.add(value);
         } else {
@@ -155,12 +166,11 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// Takes back what was put into bucket `place`, if it has not left the window since.
     pub fn take_back(&mut self, place: u64, value: T) {
         let age = self.head.saturating_sub(place);
-        let lane = usize::try_from(age / BUCKETS).unwrap_or(usize::MAX);
-        if let Some(lane) = self.lanes.get_mut(lane) {
-            let mut kept = lane.take(slot(place));
+        if age < BUCKETS * LAGS as u64 {
+            let mut kept = self.lift(lag_of(age), slot(place));
             kept.sub(value);
             if kept != T::default() {
-                lane.put(slot(place), kept);
+                self.lay(lag_of(age), slot(place), kept);
             }
         } else if age == BUCKETS * LAGS as u64 {
             self.tail.sub(value);
@@ -168,22 +178,28 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     }
 
     /// What lies within each lag, when `rest` (in [`WHOLE`]ths) of the head bucket is to come.
+    #[inline]
     #[must_use]
     pub fn read(&self, rest: u64) -> [T; LAGS] {
         let mut lent = T::default();
-        let mut lag = 0;
-        [(); LAGS].map(|()| {
+        std::array::from_fn(|lag| {
             let mut value = self.lanes[lag].sum;
-            lag += 1;
-            let oldest = match self.lanes.get(lag) {
-                Some(behind) => behind.buckets[slot(self.head)],
-                None => self.tail,
-            };
             value.sub(lent);
-            lent = if oldest == T::default() { oldest } else { oldest.share(rest) };
+            lent = self.behind(lag + 1).share(rest);
             value.add(lent);
             value
         })
+    }
+
+    /// The bucket just behind lag `lag - 1`.
+    #[inline]
+    fn behind(&self, lag: usize) -> T {
+        let slot = slot(self.head);
+        match self.lanes.get(lag) {
+            None => self.tail,
+            Some(lane) if lane.occupied & 1 << slot == 0 => T::default(),
+            Some(_) => self.buckets[lag][slot],
+        }
     }
 
     /// Sum of the whole buckets of lag 0.
@@ -192,18 +208,25 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         self.lanes[0].sum
     }
 
+    /// Buckets that hold something, of all lags laid over one another.
+    #[inline]
+    #[must_use]
+    pub fn occupied(&self) -> u64 {
+        self.lanes.iter().fold(0, |all, lane| all | lane.occupied)
+    }
+
     /// Whether nothing is in it, history and all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tail == T::default() && self.lanes.iter().all(|lane| lane.occupied == 0)
+        self.occupied() == 0 && self.tail == T::default()
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.tail = T::default();
-        for lane in &mut self.lanes {
-            for slot in ones(lane.occupied) {
-                lane.take(slot);
+        for lag in 0..LAGS {
+            for slot in ones(self.lanes[lag].occupied) {
+                self.lift(lag, slot);
             }
         }
     }
@@ -212,7 +235,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     #[must_use]
     pub fn recount(&self) -> T {
         let mut sum = T::default();
-        for &bucket in &self.lanes[0].buckets {
+        for &bucket in &self.buckets[0] {
             sum.add(bucket);
         }
         sum
@@ -228,6 +251,17 @@ impl<T: Sum, const LAGS: usize> Default for Window<T, LAGS> {
 /// Where a bucket lies in every lane.
 fn slot(place: u64) -> usize {
     (place % BUCKETS) as usize
+}
+
+/// The same, as a distance to rotate by.
+fn shift_of(place: u64) -> u32 {
+    (place % BUCKETS) as u32
+}
+
+/// The lag of a bucket of that age.
+#[expect(clippy::cast_possible_truncation, reason = "below the number of lags")]
+fn lag_of(age: u64) -> usize {
+    (age / BUCKETS) as usize
 }
 
 /// Positions of the bits that are set.
