@@ -16,7 +16,7 @@
 //! Velocity, acceleration and jerk are of arrivals (see [`super::row`]). Nothing is scored while no
 //! venue can be heard.
 
-use super::kinematics::{differences, significance};
+use super::kinematics::{differences, variances};
 use super::row::{MINUTE, Reading, Row};
 use super::settings::Settings;
 use crate::signal::{FACTOR_COUNT, FAST, SLOW, WINDOW_MS};
@@ -112,12 +112,17 @@ fn motion(reading: &Reading, limit: f64, gate: Gate) -> (f64, f64) {
     if arrivals[0] < gate.dispersion || gate.symbols < gate.breadth {
         return (0.0, 0.0);
     }
-    let (first, second) = differences(arrivals.map(f64::from));
-    let (first_sd, second_sd) = significance(arrivals);
-    let counts = |value: f64, sd: f64| if sd >= limit { value } else { 0.0 };
+    let arrivals = arrivals.map(f64::from);
+    let (first, second) = differences(arrivals);
+    let (first_variance, second_variance) = variances(arrivals);
+    // In squares: this is asked for every event, and a root is not needed to compare.
+    let counts = |value: f64, variance: f64| {
+        let is_significant = value > 0.0 && value * value >= limit * limit * variance;
+        if is_significant { value } else { 0.0 }
+    };
     (
-        counts(first, first_sd) / (FAST_S * FAST_S),
-        counts(second, second_sd) / (FAST_S * FAST_S * FAST_S),
+        counts(first, first_variance) / (FAST_S * FAST_S),
+        counts(second, second_variance) / (FAST_S * FAST_S * FAST_S),
     )
 }
 

@@ -18,15 +18,10 @@ pub fn differences([now, before, earlier]: Lags<f64>) -> (f64, f64) {
     (now - before, now - 2.0 * before + earlier)
 }
 
-/// The differences in standard deviations under a steady rate.
+/// Their variances under a steady rate.
 #[must_use]
-pub fn significance(lags: Lags<u32>) -> (f64, f64) {
-    let lags = lags.map(f64::from);
-    let [now, before, earlier] = lags;
-    let (first, second) = differences(lags);
-    let spread = (now + before).max(1.0).sqrt();
-    let wider = (now + 4.0 * before + earlier).max(1.0).sqrt();
-    (first / spread, second / wider)
+pub fn variances([now, before, earlier]: Lags<f64>) -> (f64, f64) {
+    ((now + before).max(1.0), (now + 4.0 * before + earlier).max(1.0))
 }
 
 /// The whole motion of one scale; `seconds` is the window's length.
@@ -34,14 +29,15 @@ pub fn significance(lags: Lags<u32>) -> (f64, f64) {
 #[expect(clippy::cast_precision_loss, reason = "micro-dollars, for rates")]
 pub fn motion(counts: Lags<u32>, usd: Lags<u64>, seconds: f64) -> Motion {
     let (square, cube) = (seconds * seconds, seconds * seconds * seconds);
-    let (first, second) = differences(counts.map(f64::from));
+    let counts = counts.map(f64::from);
+    let (first, second) = differences(counts);
+    let (first_variance, second_variance) = variances(counts);
     let (value_first, value_second) = differences(usd.map(|micros| micros as f64 / 1e6));
-    let (acceleration_sd, jerk_sd) = significance(counts);
     Motion {
         acceleration: first / square,
         jerk: second / cube,
-        acceleration_sd,
-        jerk_sd,
+        acceleration_sd: first / first_variance.sqrt(),
+        jerk_sd: second / second_variance.sqrt(),
         value_acceleration: value_first / square,
         value_jerk: value_second / cube,
     }

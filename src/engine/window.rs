@@ -259,7 +259,6 @@ fn shift_of(place: u64) -> u32 {
 }
 
 /// The lag of a bucket of that age.
-#[expect(clippy::cast_possible_truncation, reason = "below the number of lags")]
 fn lag_of(age: u64) -> usize {
     (age / BUCKETS) as usize
 }
