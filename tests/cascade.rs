@@ -4,7 +4,9 @@
 mod stream;
 
 use foreshock::engine::{Engine, Settings};
-use foreshock::event::{Event, Side, Stamp, Venue};
+use std::io::Read;
+
+use foreshock::event::{Completeness, Event, Side, Stamp, Venue};
 use foreshock::signal::{Kind, Level, Report, RiskLevel};
 use foreshock::symbol::Symbol;
 use foreshock::time::{NS_PER_MS, Nanos};
@@ -135,4 +137,73 @@ fn a_reset_ends_what_stands_and_forgets_the_rest() {
         signals.map(|r| (r.at.0 - ms(0).0, r.level)).collect()
     };
     assert_eq!(levels(&again), levels(&before), "the same stretch gives the same signals");
+}
+
+/// A recorded session, if the recordings are there.
+fn recorded(name: &str) -> Option<Vec<Event>> {
+    let path = format!("{}/../shared/datasets/{name}/events.csv.gz", env!("CARGO_MANIFEST_DIR"));
+    let Ok(file) = std::fs::File::open(&path) else {
+        eprintln!("skipped: no {path}");
+        return None;
+    };
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(file).read_to_string(&mut text).expect("readable");
+    let mut events: Vec<Event> = text.lines().skip(1).filter_map(recorded_event).collect();
+    events.sort_by_key(|event| event.received);
+    Some(events)
+}
+
+fn recorded_event(line: &str) -> Option<Event> {
+    let fields: Vec<&str> = line.split(',').collect();
+    let at = fields.first()?.parse().ok()?;
+    let side = if *fields.get(4)? == "long" { Side::Long } else { Side::Short };
+    let usd = fields.get(7)?.parse().ok()?;
+    let symbol = Symbol::parse(fields.get(3)?)?;
+    let mut event = liquidation(Nanos::from_millis(at), symbol, Venue::Binance, Some(side), usd);
+    event.completeness = Completeness::Sampled;
+    Some(event)
+}
+
+/// Moments and levels of the market's changes, in ms since the epoch.
+fn changes(events: &[Event]) -> Vec<(i64, Level)> {
+    let mut engine = Engine::new(&Settings::default());
+    let mut all = Vec::new();
+    let mut tick = events.first().expect("events").received;
+    for event in events {
+        // Sessions are minutes to days apart: what lies between is none of the data.
+        if event.received.since(tick) > 1_800_000 * NS_PER_MS {
+            tick = event.received;
+            all.push(Event::reset(tick));
+        }
+        while tick < event.received {
+            all.push(Event::tick(tick));
+            tick = tick.plus(100 * NS_PER_MS);
+        }
+        all.push(*event);
+    }
+    let reports = reports(&mut engine, &all);
+    let market = reports.iter().filter(|r| r.symbol == Symbol::MARKET && r.kind == Kind::Change);
+    market.map(|r| (r.at.millis(), r.level)).collect()
+}
+
+#[test]
+fn a_recorded_short_squeeze_is_seen_in_its_first_seconds() {
+    let Some(events) = recorded("binance_allsym_2025-10-22_24") else { return };
+    // 2025-10-24 12:30:05.141, the first liquidation of the squeeze.
+    let first = 1_761_309_005_141;
+    let changes = changes(&events);
+    for (at, level) in &changes {
+        println!("{:+} ms {}", at - first, level.name());
+    }
+    let alert = changes.iter().find(|(_, level)| *level >= Level::Alert).expect("no alert");
+    assert!((0..3_000).contains(&(alert.0 - first)), "ALERT {} ms after", alert.0 - first);
+}
+
+#[test]
+fn a_recorded_burst_at_a_flat_price_and_a_quiet_weekend_raise_no_alert() {
+    for name in ["binance_allsym_2025-07-18", "binance_allsym_2024-08-17_18"] {
+        let Some(events) = recorded(name) else { return };
+        let changes = changes(&events);
+        assert!(changes.iter().all(|(_, level)| *level < Level::Alert), "{name}: {changes:?}");
+    }
 }
