@@ -105,9 +105,8 @@ impl Seconds {
         if seconds < watch.rhythm.clustering_seconds {
             return None;
         }
-        // Seconds before the row's first event are zeros: they were listened to as well. The one
-        // that is filling is not whole and does not count.
-        let filling = u64::from(self.all[at::<LONG_RING>(self.head)]);
+        // Seconds before the row's first event are zeros: they were listened to as well. So is the
+        // second that has just begun.
         let oldest = at::<LONG_RING>(self.head + 1);
         let (mut sum, mut squares) = (0_u64, 0_u64);
         for &count in &self.all {
@@ -119,8 +118,6 @@ impl Seconds {
             sum -= count;
             squares -= count * count;
         }
-        sum -= filling;
-        squares -= filling * filling;
         (sum >= watch.rhythm.clustering_events).then(|| ratio(sum, squares, seconds))
     }
 
