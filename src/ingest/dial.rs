@@ -391,6 +391,15 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_leads_off_the_machine_is_not_called_without_tls() {
+        let host = "192.0.2.1".to_owned();
+        let mut endpoint = Endpoint { url: String::new(), host, port: 9, tls: false };
+        assert!(resolve(&endpoint, None).is_err());
+        endpoint.tls = true;
+        assert_eq!(resolve(&endpoint, None).map(|found| found.len()), Ok(1));
+    }
+
+    #[test]
     fn dates_are_the_calendar_s() {
         for (secs, text) in [
             (0, "1970-01-01"),

@@ -50,7 +50,7 @@ impl Default for Settings {
             reference: vec!["BTC".to_owned(), "ETH".to_owned()],
             age_gate_ms: 10_000,
             dead_ms: 15_000,
-            read_budget: 32 * 1024,
+            read_budget: 16 * 1024,
         }
     }
 }
