@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::run::crew::Idle;
+use crate::{engine, ingest, publish};
 
 /// Everything a user may set. Each room owns its own part.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -19,6 +20,18 @@ use crate::run::crew::Idle;
 pub struct Config {
     /// Threads and rings.
     pub run: Run,
+    /// Venues and connections.
+    pub feeds: ingest::settings::Settings,
+    /// Windows, factors and levels.
+    pub engine: engine::Settings,
+    /// What the terminal shows.
+    pub console: publish::console::Settings,
+    /// What is kept on disk.
+    pub journal: publish::journal::Settings,
+    /// Where signals go for other programs.
+    pub redis: publish::redis::Settings,
+    /// Where latency histograms are logged.
+    pub latency: publish::latency::Settings,
 }
 
 /// How threads share the cores.
@@ -51,8 +64,6 @@ pub struct Run {
     pub event_ring: usize,
     /// Lines the second ring holds.
     pub output_ring: usize,
-    /// Where the latency histograms are logged (`.hlog`); nowhere when not set.
-    pub hlog: Option<PathBuf>,
 }
 
 impl Default for Run {
@@ -65,7 +76,6 @@ impl Default for Run {
             publish_core: None,
             event_ring: 1 << 16,
             output_ring: 1 << 16,
-            hlog: None,
         }
     }
 }
@@ -95,7 +105,13 @@ impl Config {
     /// # Errors
     /// One line: the key, its value, and what it may be.
     pub fn check(&self) -> Result<(), String> {
-        self.run.check()
+        self.run.check()?;
+        self.feeds.check()?;
+        self.engine.check().map_err(|e| format!("engine: {e}"))?;
+        self.console.check().map_err(|e| format!("console: {e}"))?;
+        self.journal.check().map_err(|e| format!("journal: {e}"))?;
+        self.redis.check().map_err(|e| format!("redis: {e}"))?;
+        self.latency.check().map_err(|e| format!("latency: {e}"))
     }
 }
 

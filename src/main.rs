@@ -1,2 +1,206 @@
-//! Arguments in, exit code out.
-fn main() {}
+//! Arguments in, exit code out. Everything else is in the library.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use foreshock::config::{Config, Layers};
+use foreshock::run::{self, Failure};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Warns of crypto liquidation cascades before they run.
+#[derive(Parser)]
+#[command(name = "foreshock", version, max_term_width = 100, after_help = FIRST_STEPS)]
+struct Cli {
+    #[command(flatten)]
+    settings: SettingsArgs,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const FIRST_STEPS: &str = "\
+First steps:
+  foreshock demo                      a simulated market cascades in front of you; no network
+  foreshock check                     what `run` would do, and where each setting came from
+  foreshock run --duration 60s        listen to the real venues for a minute
+
+Exit codes: 0 ok, 1 failure while running, 2 usage, 3 bad configuration, 5 no venue reachable,
+6 a replayed journal gave other signals than it holds.";
+
+#[derive(Args)]
+struct SettingsArgs {
+    /// Configuration file (TOML).
+    #[arg(long, global = true, env = "FORESHOCK_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides one setting; may be repeated.
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    set: Vec<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Listens to the venues and publishes signals.
+    #[command(after_help = "Example:\n  foreshock run --set redis.url=redis://127.0.0.1:6379")]
+    Run {
+        /// How long to run; until interrupted when not given.
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        duration: Option<Duration>,
+    },
+    /// Simulated venues over real loopback TLS, through the whole live pipeline.
+    #[command(after_help = "Example:\n  foreshock demo --seed 7 --set redis.url=redis://127.0.0.1")]
+    Demo {
+        /// The market that is simulated.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// How long the story takes, from quiet to calm.
+        #[arg(long, value_parser = duration, value_name = "TIME", default_value = "40s")]
+        duration: Duration,
+    },
+    /// Plays recordings through the pipeline and prints a SHA-256 of the signals.
+    #[command(after_help = "Examples:\n  foreshock replay events.csv.gz\n  \
+                            foreshock replay --speed 10 --out signals.jsonl journal-*.fsj")]
+    Replay {
+        /// Event CSVs, JSON lines with a `raw` field, or one journal; gzip is unpacked.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Recorded seconds per second.
+        #[arg(long, default_value = "max")]
+        speed: Speed,
+        /// Writes each signal as a line of JSON.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// At most this much recorded time.
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        duration: Option<Duration>,
+    },
+    /// Only the simulated venues, for others to connect to.
+    #[command(after_help = "Example:\n  foreshock simulate --port 9443 --ca ca.pem")]
+    Simulate {
+        /// Port on 127.0.0.1; 0 for any free one.
+        #[arg(long, default_value_t = 0)]
+        port: u16,
+        /// The market that is simulated.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Where to write the certificate to trust.
+        #[arg(long, default_value = "foreshock-ca.pem", value_name = "FILE")]
+        ca: PathBuf,
+        /// How long to run; until interrupted when not given.
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        duration: Option<Duration>,
+    },
+    /// Reads raw messages of a venue, prints one JSON object per normalised event.
+    #[command(after_help = "Example:\n  foreshock decode --venue okx messages.jsonl")]
+    Decode {
+        /// Whose messages they are.
+        #[arg(long, value_name = "VENUE")]
+        venue: String,
+        /// One message a line, raw or as JSON with a `raw` field; standard input when not given.
+        file: Option<PathBuf>,
+    },
+    /// Shows the latency percentiles of a `.hlog` file, as a table and as a plot.
+    #[command(after_help = "Example:\n  foreshock latency demo.hlog --svg latency.svg")]
+    Latency {
+        /// An interval log written by `run`, `demo` or `replay`.
+        file: PathBuf,
+        /// Also draws the percentiles into an SVG.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
+    /// Checks the configuration; shows the plan and where each value came from.
+    Check,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Speed {
+    /// As fast as the machine can.
+    Max,
+    /// As it happened.
+    #[value(name = "1")]
+    One,
+    /// Ten times as fast.
+    #[value(name = "10")]
+    Ten,
+}
+
+impl Speed {
+    fn per_second(self) -> Option<f64> {
+        match self {
+            Self::Max => None,
+            Self::One => Some(1.0),
+            Self::Ten => Some(10.0),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(command) => {
+            load(cli.settings).and_then(|(config, layers)| obey(command, config, &layers))
+        }
+        None => greet(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if !failure.line.is_empty() {
+                eprintln!("foreshock: {}", failure.line);
+            }
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn load(args: SettingsArgs) -> Result<(Config, Layers), Failure> {
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let layers = Layers { file: args.config, env, flags: args.set };
+    let (config, _) = layers.load().map_err(Failure::config)?;
+    Ok((config, layers))
+}
+
+fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure> {
+    match command {
+        Command::Run { duration } => run::live::run(&config, duration),
+        Command::Demo { seed, duration } => run::demo::demo(config, seed, duration),
+        Command::Replay { files, speed, out, duration } => {
+            run::replay::replay(&config, &files, speed.per_second(), out.as_deref(), duration)
+        }
+        Command::Simulate { port, seed, ca, duration } => {
+            run::simulate::simulate(port, seed, &ca, duration)
+        }
+        Command::Decode { venue, file } => run::decode::decode(&venue, file.as_deref()),
+        Command::Latency { file, svg } => run::latency::latency(&file, svg.as_deref()),
+        Command::Check => run::check::check(&config, layers),
+    }
+}
+
+/// Without a command: what it is and what to do next.
+fn greet() -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    let help = Cli::command().render_help();
+    let _ = if out.is_terminal() { write!(out, "{}", help.ansi()) } else { write!(out, "{help}") };
+    Ok(())
+}
+
+/// `90`, `90s`, `15m`, `2h`, `250ms`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let ms = match &text[digits.len()..] {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        unit => return Err(format!("unknown unit {unit:?}: use ms, s, m, h or d")),
+    };
+    let n: u64 = digits.parse().map_err(|_| "expected a whole number and a unit, such as 90s")?;
+    let ms = n.checked_mul(ms).filter(|&ms| (1..=31_536_000_000).contains(&ms));
+    ms.map(Duration::from_millis).ok_or_else(|| "must be between 1ms and 365d".to_owned())
+}

@@ -32,7 +32,9 @@ use crate::signal::{Cursor, REPORT_WORDS, Report, Words};
 use crate::symbol::Symbol;
 use crate::time::Nanos;
 
-const MAGIC: u64 = u64::from_le_bytes(*b"FSHKJRN1");
+/// The first bytes of every block, and so of every file.
+pub const MAGIC_BYTES: &[u8; 8] = b"FSHKJRN1";
+const MAGIC: u64 = u64::from_le_bytes(*MAGIC_BYTES);
 /// Bytes of a block's header.
 pub const HEADER_BYTES: usize = 48;
 /// Most bytes of payload in one block.

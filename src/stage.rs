@@ -12,7 +12,8 @@ pub enum Turn {
     Worked,
     /// Nothing to do now.
     Idle,
-    /// Nothing will ever be done again: the input has ended and everything has been passed on.
+    /// Nothing will ever be done again: the input has ended and everything has been passed on. The
+    /// stage is dropped then, which ends its side of the rings.
     Done,
 }
 

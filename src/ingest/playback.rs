@@ -50,8 +50,7 @@ enum Step {
 pub struct Playback {
     tracks: Vec<Track>,
     intake: Intake,
-    /// `None` once everything has been passed on.
-    outlet: Option<Outlet<Event>>,
+    outlet: Outlet<Event>,
     speed: Speed,
     duration_ns: Option<u64>,
     own_ticks: bool,
@@ -93,7 +92,7 @@ impl Playback {
         Ok(Self {
             tracks: recordings.into_iter().map(Track::new).collect::<Result<_, _>>()?,
             intake,
-            outlet: Some(outlet),
+            outlet,
             speed,
             duration_ns,
             own_ticks,
@@ -112,6 +111,12 @@ impl Playback {
         })
     }
 
+    /// The time of the first entry, as far as the recordings say.
+    #[must_use]
+    pub fn begins(&self) -> Nanos {
+        self.earliest().map_or(Nanos::default(), |(_, at)| at)
+    }
+
     /// Where a broken recording will be reported.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
@@ -120,9 +125,8 @@ impl Playback {
 
     /// Pushes what is held; `false` when the ring is full.
     fn flush(&mut self) -> bool {
-        let Some(outlet) = &mut self.outlet else { return true };
         while let Some(event) = self.held.front() {
-            if outlet.push(*event).is_err() {
+            if self.outlet.push(*event).is_err() {
                 return false;
             }
             self.held.pop_front();
@@ -142,7 +146,7 @@ impl Playback {
     /// The track whose next entry is earliest, and when; one that does not say comes at once.
     fn earliest(&self) -> Option<(usize, Nanos)> {
         let time = self.time.unwrap_or_default();
-        let at = |entry: &Entry| entry.at_ms().map_or(time, Nanos::from_millis);
+        let at = |entry: &Entry| entry.at().unwrap_or(time);
         let waiting = self.tracks.iter().enumerate();
         let waiting = waiting.filter_map(|(i, track)| Some((at(track.next.as_ref()?), i)));
         waiting.min().map(|(at, i)| (i, at.max(time)))
@@ -228,6 +232,12 @@ impl Playback {
     fn hold(&mut self, entry: Entry, at: Nanos) {
         match entry {
             Entry::Refused(reason) => self.refused.add(reason, 1),
+            Entry::Event(event) if !self.own_ticks => {
+                self.events += 1;
+                self.first.get_or_insert(at);
+                self.time = Some(at);
+                self.held.push_back(event);
+            }
             Entry::Event(event) => {
                 self.events += 1;
                 self.arrive(at);
@@ -289,9 +299,6 @@ impl Stage for Playback {
     }
 
     fn turn(&mut self, now: Now) -> Turn {
-        if self.outlet.is_none() {
-            return Turn::Done;
-        }
         let mut turn = Turn::Idle;
         for _ in 0..BUDGET {
             if !self.flush() {
@@ -300,10 +307,7 @@ impl Stage for Playback {
             match self.step(now) {
                 Step::Did => turn = Turn::Worked,
                 Step::NotDue => return turn,
-                Step::Ended => {
-                    self.outlet = None;
-                    return Turn::Done;
-                }
+                Step::Ended => return Turn::Done,
             }
         }
         turn

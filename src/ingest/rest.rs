@@ -40,23 +40,27 @@ impl Rest {
         Ok(Self { agents })
     }
 
-    /// The instruments of a venue: those known without asking, and those it lists. What could not be
-    /// asked is said, one line each; the venue then runs on what is known.
+    /// The instruments of a venue, as it lists them. Where an answer is missing, those known without
+    /// asking stand in, and it is said, one line each. They are not added to a full list: a symbol
+    /// that the venue has delisted would have it refuse the whole subscription.
     pub fn instruments(
         &self,
         exchange: &dyn Exchange,
         base: Option<&str>,
     ) -> (Instruments, Vec<String>) {
-        let mut known = Instruments::default();
+        let mut listed = Vec::new();
         let mut complaints = Vec::new();
-        known.extend(exchange.built_in());
         for listing in exchange.listings() {
-            let listed = self.fetch(listing, base).and_then(|body| exchange.listed(&body));
-            match listed {
-                Ok(instruments) => known.extend(instruments),
+            match self.fetch(listing, base).and_then(|body| exchange.listed(&body)) {
+                Ok(instruments) => listed.extend(instruments),
                 Err(why) => complaints.push(format!("{}: {why}", exchange.venue().name())),
             }
         }
+        let mut known = Instruments::default();
+        if !complaints.is_empty() || listed.is_empty() {
+            known.extend(exchange.built_in());
+        }
+        known.extend(listed);
         (known, complaints)
     }
 

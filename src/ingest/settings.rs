@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::dial::Endpoint;
 use super::exchange::{Wanted, exchange};
@@ -11,7 +11,7 @@ use crate::event::Venue;
 use crate::symbol::Symbol;
 
 /// Everything about feeds.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Per venue, by its name; a venue that is not listed has the defaults.
@@ -29,7 +29,7 @@ pub struct Settings {
 }
 
 /// One venue.
-#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct VenueSettings {
     /// Whether it is heard at all.

@@ -16,7 +16,6 @@ use super::Sink;
 use super::courier::{Courier, Errand};
 use super::explain::Sentence;
 use super::json;
-use crate::event::{Body, Event, FeedState};
 use crate::ledger::Ledger;
 use crate::output::Message;
 use crate::signal::{Kind, Level, Report};
@@ -198,9 +197,6 @@ impl Lines {
                     signal_line(now, report, colour, &mut self.line);
                 }
             }
-            (Style::People { colour, .. }, Message::Event(event)) => {
-                feed_line(now, event, colour, &mut self.line);
-            }
             _ => {}
         }
         !self.line.is_empty()
@@ -249,19 +245,6 @@ fn signal_line(now: Now, report: &Report, colour: bool, out: &mut String) {
     let (symbol, why) = (report.symbol, Sentence(report));
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{clock} {word} {percent:.0} % {symbol}{mark} {why}");
-}
-
-/// `12:00:00.123 feed binance/0 suspect`
-fn feed_line(now: Now, event: &Event, colour: bool, out: &mut String) {
-    let Body::Feed { state, code } = event.body else { return };
-    let clock = Clock(now.wall_of(event.received));
-    let paint = if state.hears() { "32" } else { "33" };
-    let word = Painted { text: state.name(), paint, colour };
-    let _ = write!(out, "{clock} feed {}/{} {word}", event.venue.name(), event.line);
-    if state == FeedState::Blocked {
-        let _ = write!(out, " (HTTP {code})");
-    }
-    out.push('\n');
 }
 
 fn paint_of(level: Level) -> &'static str {
@@ -350,17 +333,6 @@ mod tests {
         assert!(text.starts_with("21:00:00.001 ALERT 64 % BTCUSDT HIGH 61/100: vel"), "{text}");
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
         assert_eq!((sink.written, sink.lost), (1, 0));
-    }
-
-    #[test]
-    fn a_feed_that_falls_silent_is_named() {
-        let out = Shared::default();
-        let mut event = Event::tick(crate::time::Nanos::from_millis(1_760_130_000_000));
-        event.body = Body::Feed { state: FeedState::Blocked, code: 451 };
-        event.venue = crate::event::Venue::Binance;
-        let sink = Lines::console(&Settings::default(), true, Box::new(out.clone())).unwrap();
-        run(sink, &[Message::Event(event)]);
-        assert_eq!(out.text(), "21:00:00.000 feed binance/0 \x1b[33mblocked\x1b[0m (HTTP 451)\n");
     }
 
     #[test]

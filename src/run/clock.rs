@@ -10,19 +10,30 @@ use crate::time::{Millis, Nanos, Now};
 pub struct Clock {
     origin: Nanos,
     started: Instant,
+    recorded: bool,
 }
 
 impl Clock {
     /// Starts now.
     #[must_use]
     pub fn start() -> Self {
-        Self { origin: Nanos::from_millis(wall_ms()), started: Instant::now() }
+        let origin = Nanos::from_millis(wall_ms());
+        Self { origin, started: Instant::now(), recorded: false }
+    }
+
+    /// Starts now, and shows the time of a recording that begins at `origin`: played as it happened,
+    /// ages are what they were; played faster, they are 0.
+    #[must_use]
+    pub fn of_recording(origin: Nanos) -> Self {
+        Self { origin, started: Instant::now(), recorded: true }
     }
 
     /// Both clocks, now.
     #[must_use]
     pub fn now(&self) -> Now {
-        Now { mono: self.mono(), wall: Millis(wall_ms()) }
+        let mono = self.mono();
+        let wall = if self.recorded { mono.millis() } else { wall_ms() };
+        Now { mono, wall: Millis(wall) }
     }
 
     /// The steady clock, now.
@@ -32,7 +43,7 @@ impl Clock {
         self.origin.plus(passed)
     }
 
-    /// The wall clock when it was started, ms since the Unix epoch: the number of this run.
+    /// The time at which it was started, ms since the Unix epoch: the number of this run.
     #[must_use]
     pub fn run(&self) -> i64 {
         self.origin.millis()

@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use crate::ledger::Ledger;
+use crate::publish::latency::Tap;
 use crate::stage::{Stage, Turn};
-use crate::time::Now;
+use crate::time::{NS_PER_S, Nanos, Now};
 
 /// What a thread does after a pass in which no stage had work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,25 +43,25 @@ const CORES_MAX: usize = 1_024;
 pub struct Turns {
     /// The stage.
     pub stage: &'static str,
-    /// Lengths of turns that did something, ns.
-    pub worked: Histogram<u64>,
     /// The longest turn, ns.
     pub longest: u64,
+    /// Where the lengths of turns that did something are recorded.
+    tap: Option<Tap>,
+    offered: Nanos,
 }
 
-impl Turns {
-    fn new(stage: &'static str) -> Self {
-        let worked = Histogram::new_with_bounds(1, 60_000_000_000, 3);
-        // The bounds are constants that satisfy the constructor's rules; a change that breaks them
-        // fails every test that runs a pipeline.
-        let worked = worked.unwrap_or_else(|e| unreachable!("histogram bounds: {e}"));
-        Self { stage, worked, longest: 0 }
-    }
+/// How often what was recorded is handed to the log.
+const OFFER_NS: u64 = NS_PER_S;
 
-    fn record(&mut self, turn: Turn, ns: u64) {
+impl Turns {
+    fn record(&mut self, turn: Turn, from: Now, to: Now) {
+        let ns = to.mono.since(from.mono);
         self.longest = self.longest.max(ns);
-        if turn == Turn::Worked {
-            self.worked.saturating_record(ns.max(1));
+        let Some(tap) = self.tap.as_mut().filter(|_| turn == Turn::Worked) else { return };
+        tap.record(ns.max(1));
+        if to.mono.since(self.offered) >= OFFER_NS {
+            self.offered = to.mono;
+            tap.offer();
         }
     }
 }
@@ -71,8 +71,8 @@ impl Turns {
 pub struct Bench {
     /// The thread's name, at most 15 bytes.
     pub name: String,
-    /// They take turns in this order.
-    pub stages: Vec<Box<dyn Stage>>,
+    /// They take turns in this order; the lengths of their turns go into the tap.
+    pub stages: Vec<(Box<dyn Stage>, Option<Tap>)>,
     /// The core to run on, if pinned.
     pub core: Option<usize>,
     /// What to do when there is nothing to do.
@@ -170,28 +170,36 @@ fn run_pinned(mut bench: Bench, clock: &Clock, stop: &Stop) -> Outcome {
 }
 
 /// Gives turns on this thread until every stage is done.
+///
+/// A stage that is done is dropped at once, after its books are taken: that ends its side of the
+/// rings, which is how the stage behind it learns that nothing more will come.
 pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outcome {
-    let mut turns: Vec<Turns> = bench.stages.iter().map(|s| Turns::new(s.name())).collect();
-    let mut done = vec![false; bench.stages.len()];
+    let mut outcome = Outcome::default();
+    let mut places: Vec<Place> = bench.stages.drain(..).map(Place::new).collect();
     let mut stopped = false;
     let mut idle_passes = 0;
     let mut time = now();
-    while done.iter().any(|done| !done) {
+    while !places.is_empty() {
         if !stopped && stop.requested() {
             stopped = true;
-            bench.stages.iter_mut().for_each(|stage| stage.stop());
+            places.iter_mut().for_each(|place| place.stage.stop());
         }
         let mut worked = false;
-        for ((stage, turns), done) in bench.stages.iter_mut().zip(&mut turns).zip(&mut done) {
-            if *done {
-                continue;
-            }
-            let turn = stage.turn(time);
+        let mut done = false;
+        for place in &mut places {
+            let turn = place.stage.turn(time);
             let end = now();
-            turns.record(turn, end.mono.since(time.mono));
+            place.turns.record(turn, time, end);
             time = end;
             worked |= turn == Turn::Worked;
-            *done = turn == Turn::Done;
+            place.done = turn == Turn::Done;
+            done |= place.done;
+        }
+        if done {
+            for place in places.extract_if(.., |place| place.done) {
+                place.stage.ledger(&mut outcome.ledger);
+                outcome.turns.push(place.turns);
+            }
         }
         idle_passes = if worked { 0 } else { idle_passes + 1 };
         rest(bench.idle, idle_passes);
@@ -199,11 +207,21 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
             time = now();
         }
     }
-    let mut outcome = Outcome { turns, ..Outcome::default() };
-    for stage in &bench.stages {
-        stage.ledger(&mut outcome.ledger);
-    }
     outcome
+}
+
+/// A stage at work.
+struct Place {
+    stage: Box<dyn Stage>,
+    turns: Turns,
+    done: bool,
+}
+
+impl Place {
+    fn new((stage, tap): (Box<dyn Stage>, Option<Tap>)) -> Self {
+        let turns = Turns { stage: stage.name(), longest: 0, tap, offered: Nanos::default() };
+        Self { stage, turns, done: false }
+    }
 }
 
 fn rest(idle: Idle, idle_passes: u32) {
@@ -279,7 +297,7 @@ mod tests {
     #[test]
     fn stages_take_turns_until_all_are_done_or_a_stop_is_asked() {
         let bench = || Bench {
-            stages: vec![Box::new(Countdown(3)), Box::new(Countdown(u32::MAX))],
+            stages: vec![(Box::new(Countdown(3)), None), (Box::new(Countdown(u32::MAX)), None)],
             ..Bench::default()
         };
         let stop = Stop::default();

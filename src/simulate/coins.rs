@@ -139,6 +139,12 @@ impl Listing {
         format!("{:.*}", self.price_decimals, price * self.multiplier)
     }
 
+    /// The smallest step of a price, per coin.
+    #[must_use]
+    pub fn tick(&self) -> f64 {
+        1.0 / power(self.price_decimals) / self.multiplier
+    }
+
     /// A quantity as the venue writes it.
     #[must_use]
     pub fn size(&self, units: f64) -> String {

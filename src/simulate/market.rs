@@ -49,6 +49,16 @@ impl Schedule {
         Self { quiet_s, build_s, cascade_s, calm_s, lines: 6, patience_ms: 10_000 }
     }
 
+    /// The same story, told in `duration`.
+    #[must_use]
+    pub fn within(self, duration: std::time::Duration) -> Self {
+        let Self { quiet_s, build_s, cascade_s, calm_s, .. } = self;
+        let scale = duration.as_secs_f64() / (quiet_s + build_s + cascade_s + calm_s);
+        let [quiet_s, build_s, cascade_s, calm_s] =
+            [quiet_s, build_s, cascade_s, calm_s].map(|seconds| seconds * scale);
+        Self { quiet_s, build_s, cascade_s, calm_s, ..self }
+    }
+
     /// Where `s` seconds into the story are: the act, and how far through it, 0..1.
     fn act(&self, s: f64) -> (Act, f64) {
         let mut from = 0.0;
@@ -297,6 +307,8 @@ impl Market {
         let half = price * 5e-6 * wild.sqrt();
         let depth = 400_000.0 / wild * (0.4 * self.random.normal()).exp();
         let Some(listing) = self.listings.get(at) else { return };
+        // Rounded to the venue's ticks, bid and ask must still stand apart.
+        let half = half.max(0.75 * listing.tick());
         let (bid, ask) = (price - half, price + half);
         let lean = self.random.unit();
         let bid = (bid, listing.units(depth * lean, bid));

@@ -22,8 +22,8 @@ use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, market
 /// Hyperliquid.
 pub struct Hyperliquid;
 
-const PUBLIC: Route = Route { name: "public", url: "wss://api.hyperliquid.xyz/ws" };
-static ROUTES: [Route; 1] = [PUBLIC];
+const WS: Route = Route { name: "ws", url: "wss://api.hyperliquid.xyz/ws" };
+static ROUTES: [Route; 1] = [WS];
 
 static LISTINGS: [Listing; 1] =
     [Listing { url: "https://api.hyperliquid.xyz/info", body: Some(r#"{"type":"meta"}"#) }];
@@ -447,7 +447,7 @@ mod tests {
             reference: vec![Symbol::of_base("PEPE").unwrap(), Symbol::of_base("NONE").unwrap()],
             addresses: (0..12).map(|n| format!("0x{n}")).collect(),
         };
-        let frames = Hyperliquid.subscriptions(&PUBLIC, &known, &wanted);
+        let frames = Hyperliquid.subscriptions(&WS, &known, &wanted);
         assert_eq!(frames.len(), ADDRESSES_MAX + 2 * CONTEXT.len());
         assert_eq!(
             frames.last().map(String::as_str),

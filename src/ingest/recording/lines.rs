@@ -23,7 +23,25 @@ pub struct LineFile {
 struct Row {
     venue: String,
     raw: String,
-    recv_ts: Option<f64>,
+    recv_ts: Option<Seconds>,
+}
+
+/// Seconds since the Unix epoch, as recorders write them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(f64),
+    Text(String),
+}
+
+impl Seconds {
+    fn millis(&self) -> Option<i64> {
+        let seconds = match self {
+            Self::Number(seconds) => *seconds,
+            Self::Text(text) => text.parse().ok()?,
+        };
+        (1.0..1e11).contains(&seconds).then(|| to_ms(seconds))
+    }
 }
 
 impl LineFile {
@@ -50,7 +68,7 @@ fn parse(line: &[u8]) -> Entry {
     let Some(venue) = spoken.filter(|venue| *venue != Venue::Other) else {
         return Entry::Refused("venue");
     };
-    let received_ms = row.recv_ts.filter(|s| (1.0..1e11).contains(s)).map(to_ms);
+    let received_ms = row.recv_ts.as_ref().and_then(Seconds::millis);
     Entry::Frame { venue, bytes: row.raw.into_bytes(), received_ms }
 }
 
@@ -73,6 +91,8 @@ mod tests {
             received_ms: Some(1_791_091_175_500),
         };
         assert_eq!(parse(line), frame);
+        let text = br#"{"venue":"binance-usdm","raw":"{}","recv_ts":"1791091175.5000"}"#;
+        assert_eq!(parse(text), frame);
         assert_eq!(parse(br#"{"venue":"ftx","raw":"{}"}"#), Entry::Refused("venue"));
         assert_eq!(parse(br#"{"venue":"okx","raw":7}"#), Entry::Refused("line"));
         assert_eq!(parse(b"\xff"), Entry::Refused("line"));

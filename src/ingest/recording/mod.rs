@@ -7,10 +7,11 @@
 //! | [`csv`] liquidations | `ts_ms,recv_ms,exchange,symbol,...` | an event |
 //! | [`csv`] trades | `ts_ms,event_ms,symbol,price,qty,taker_side` | an event |
 //! | [`lines`] raw messages | `{"venue":...,"raw":...}` | a frame, parsed like a live one |
-//! | [`journal`] | the magic of [`crate::record`] | the engine's input, ticks and all |
+//! | [`journal`] (a file, or a folder of them) | the magic of [`record`] | the engine's input, ticks and all |
 
 pub mod csv;
 pub mod lines;
+pub mod journal;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -19,6 +20,8 @@ use std::path::Path;
 use flate2::bufread::MultiGzDecoder;
 
 use crate::event::{Event, Venue};
+use crate::record;
+use crate::time::Nanos;
 
 /// Longest line of a text recording, bytes.
 pub const LINE_MAX: usize = 8 << 20;
@@ -42,12 +45,12 @@ pub enum Entry {
 }
 
 impl Entry {
-    /// When it happened, wall clock ms.
+    /// When it was received, as far as the recording says.
     #[must_use]
-    pub fn at_ms(&self) -> Option<i64> {
+    pub fn at(&self) -> Option<Nanos> {
         match self {
-            Self::Frame { received_ms, .. } => *received_ms,
-            Self::Event(event) => Some(event.received.millis()),
+            Self::Frame { received_ms, .. } => received_ms.map(Nanos::from_millis),
+            Self::Event(event) => Some(event.received),
             Self::Refused(_) => None,
         }
     }
@@ -78,7 +81,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
     let shown = path.display();
     let file = File::open(path).map_err(|e| format!("{shown}: {e}"))?;
     if file.metadata().is_ok_and(|m| m.is_dir()) {
-        return Err(format!("{shown}: is a folder; name the files in it"));
+        return Ok(Box::new(journal::JournalFile::open(path)?));
     }
     let mut input: Lines = Box::new(BufReader::with_capacity(1 << 16, file));
     if starts_with(&mut input, &[0x1f, 0x8b]).map_err(|e| format!("{shown}: {e}"))? {
@@ -86,6 +89,9 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
     }
     let first = first_line(&mut input).map_err(|e| format!("{shown}: {e}"))?;
     match first.trim_ascii_start() {
+        text if text.starts_with(record::MAGIC_BYTES) => {
+            Ok(Box::new(journal::JournalFile::open(path)?))
+        }
         text if text.starts_with(b"{") => Ok(Box::new(lines::LineFile::new(shown, input))),
         text if text.starts_with(b"ts_ms,") => Ok(Box::new(csv::CsvFile::new(shown, input)?)),
         [] => Err(format!("{shown}: is empty")),

@@ -1,0 +1,198 @@
+//! The live reader: asks each source in turn, and pushes what it heard through the first door.
+//!
+//! This is the one place where anything may be lost. When the ring is full the event is dropped and
+//! counted, and the next event that gets through is marked [`Flags::GAP`], so that the engine knows
+//! what it did not hear. The reader also makes the ticks, one each 100 ms.
+
+use crossbeam_channel::Sender;
+
+use super::intake::Intake;
+use super::playback::TICK_NS;
+use super::source::{FeedChange, Read, Source};
+use crate::event::{Body, Event, Flags};
+use crate::ledger::Ledger;
+use crate::ring::Outlet;
+use crate::stage::{Stage, Turn};
+use crate::time::{Nanos, Now};
+
+/// Frames taken from one source in one turn: fair over sources, and no turn is long.
+const FRAMES_PER_SOURCE: usize = 32;
+
+/// Reads live sources into a ring.
+pub struct Reader {
+    sources: Vec<Box<dyn Source>>,
+    intake: Intake,
+    door: Door,
+    /// The clock, for the stamp "parsed" only.
+    stamp: Box<dyn Fn() -> Nanos + Send>,
+    /// Changes of feeds in words, for people. A full channel loses words, never events.
+    notices: Sender<FeedChange>,
+    next_tick: Nanos,
+}
+
+/// The first ring, and the books about it.
+#[derive(Debug)]
+struct Door {
+    outlet: Outlet<Event>,
+    /// Something was dropped and nothing has got through since.
+    gap: bool,
+    offered: u64,
+    pushed: u64,
+    dropped: u64,
+    own: u64,
+}
+
+impl Door {
+    fn new(outlet: Outlet<Event>) -> Self {
+        Self { outlet, gap: false, offered: 0, pushed: 0, dropped: 0, own: 0 }
+    }
+
+    fn offer(&mut self, mut event: Event) {
+        self.offered += 1;
+        if self.gap {
+            event.flags = event.flags.with(Flags::GAP);
+        }
+        self.gap = self.outlet.push(event).is_err();
+        if self.gap {
+            self.dropped += 1;
+        } else {
+            self.pushed += 1;
+        }
+    }
+
+    /// An event of our own: a tick, a feed's state.
+    fn offer_own(&mut self, event: Event) {
+        self.own += 1;
+        self.offer(event);
+    }
+}
+
+impl Reader {
+    /// Reads `sources` into `outlet`. `stamp` is the steady clock.
+    pub fn new(
+        sources: Vec<Box<dyn Source>>,
+        intake: Intake,
+        outlet: Outlet<Event>,
+        stamp: Box<dyn Fn() -> Nanos + Send>,
+        notices: Sender<FeedChange>,
+    ) -> Self {
+        let door = Door::new(outlet);
+        Self { sources, intake, door, stamp, notices, next_tick: Nanos::default() }
+    }
+
+    /// Reads all sources once.
+    fn read(&mut self, now: Now) -> Turn {
+        let Self { sources, intake, door, stamp, notices, .. } = self;
+        let mut turn = Turn::Done;
+        for source in sources {
+            let read = source.read(now, FRAMES_PER_SOURCE, &mut |frame| {
+                let (verdict, events) = intake.frame(&frame);
+                let parsed = stamp().since(frame.received.mono);
+                for event in events {
+                    event.parse_ns = u32::try_from(parsed).unwrap_or(u32::MAX);
+                    door.offer(*event);
+                }
+                verdict
+            });
+            turn = match (read, turn) {
+                (Read::Frames, _) | (_, Turn::Worked) => Turn::Worked,
+                (Read::Idle, _) => Turn::Idle,
+                (Read::Ended, turn) => turn,
+            };
+            while let Some(change) = source.feed() {
+                door.offer_own(feed_event(&change, now));
+                let _ = notices.try_send(change);
+            }
+        }
+        turn
+    }
+
+    fn tick(&mut self, now: Now) {
+        if now.mono >= self.next_tick {
+            self.door.offer_own(Event::tick(now.mono));
+            self.next_tick = Nanos(now.mono.0 / TICK_NS * TICK_NS).plus(TICK_NS);
+        }
+    }
+}
+
+fn feed_event(change: &FeedChange, now: Now) -> Event {
+    let body = Body::Feed { state: change.state, code: change.code };
+    Event { body, venue: change.venue, line: change.line, ..Event::tick(now.mono) }
+}
+
+impl Stage for Reader {
+    fn name(&self) -> &'static str {
+        "reader"
+    }
+
+    fn turn(&mut self, now: Now) -> Turn {
+        let turn = self.read(now);
+        self.tick(now);
+        turn
+    }
+
+    fn stop(&mut self) {
+        self.sources.iter_mut().for_each(|source| source.stop());
+    }
+
+    fn ledger(&self, ledger: &mut Ledger) {
+        self.intake.ledger(ledger);
+        self.sources.iter().for_each(|source| source.ledger(ledger));
+        ledger.add("ticks", self.door.own);
+        ledger.add("offered", self.door.offered);
+        ledger.add("pushed", self.door.pushed);
+        ledger.add("dropped", self.door.dropped);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{FeedState, Venue};
+    use crate::ingest::Frame;
+    use crate::ingest::exchange::Verdict;
+    use crate::ring::ring;
+
+    /// Says `n` times that its feed changed, then ends.
+    struct Restless(u32);
+
+    impl Source for Restless {
+        fn name(&self) -> String {
+            "restless".to_owned()
+        }
+        fn read(&mut self, _: Now, _: usize, _: &mut dyn FnMut(Frame<'_>) -> Verdict) -> Read {
+            if self.0 == 0 { Read::Ended } else { Read::Idle }
+        }
+        fn feed(&mut self) -> Option<FeedChange> {
+            self.0 = self.0.checked_sub(1)?;
+            let (venue, why) = (Venue::Okx, String::new());
+            Some(FeedChange { venue, line: 0, state: FeedState::Live, code: 0, why })
+        }
+        fn stop(&mut self) {}
+        fn ledger(&self, _: &mut Ledger) {}
+    }
+
+    #[test]
+    fn what_a_full_ring_loses_is_counted_and_the_next_event_says_so() {
+        let (outlet, mut inlet) = ring(4);
+        let (notices, heard) = crossbeam_channel::bounded(2);
+        let sources: Vec<Box<dyn Source>> = vec![Box::new(Restless(9))];
+        let clock = Box::new(|| Nanos(0));
+        let mut reader = Reader::new(sources, Intake::new(10_000), outlet, clock, notices);
+        assert_eq!(reader.turn(Now::at_millis(1)), Turn::Idle);
+        assert_eq!(
+            std::iter::from_fn(|| inlet.pop()).filter(|e| e.flags.has(Flags::GAP)).count(),
+            0
+        );
+        assert_eq!(reader.turn(Now::at_millis(200)), Turn::Done);
+        assert!(inlet.pop().is_some_and(|event| event.flags.has(Flags::GAP)));
+        let mut ledger = Ledger::default();
+        reader.ledger(&mut ledger);
+        drop(reader);
+        while inlet.pop().is_some() {}
+        assert!(inlet.has_ended() && heard.len() == 2);
+        assert_eq!((ledger.get("offered"), ledger.get("dropped")), (11, 6));
+        ledger.add("consumed", inlet.taken());
+        assert!(ledger.laws().all(|law| law.holds), "{:?}", ledger.laws().collect::<Vec<_>>());
+    }
+}

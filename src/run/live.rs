@@ -1,0 +1,205 @@
+//! The live mode: real endpoints by default, every one of them overridable.
+//!
+//! Instruments are asked for over REST first, all venues at once, and a venue that does not answer
+//! runs on what is known without asking. Then one line per route is opened; whatever may block lives
+//! on the dial threads. The calling thread attends: it prints feed changes and watches the time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
+
+use super::Failure;
+use super::account::settle;
+use super::clock::Clock;
+use super::crew::{Crew, Outcome, Stop};
+use super::pipeline::{self, Pipeline};
+use crate::config::Config;
+use crate::event::{FeedState, Venue};
+use crate::ingest::dial::{Dialer, Endpoint, Trust};
+use crate::ingest::exchange::Exchange;
+use crate::ingest::instrument::Instruments;
+use crate::ingest::intake::{Intake, spoken};
+use crate::ingest::reader::Reader;
+use crate::ingest::rest::Rest;
+use crate::ingest::settings::Settings;
+use crate::ingest::socket::{Line, Socket};
+use crate::ingest::source::{FeedChange, Source};
+use crate::ring::ring;
+
+/// Feed changes waiting to be printed.
+const NOTICES: usize = 1_024;
+/// How often the attending thread looks at the time.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs until interrupted, or for `duration`.
+///
+/// # Errors
+/// Bad certificates or endpoints; no venue was heard in the whole `duration`; broken books.
+pub fn run(config: &Config, duration: Option<Duration>) -> Result<(), Failure> {
+    let stop = Stop::default();
+    pipeline::stop_on_signals(&stop)?;
+    let deadline = duration.map(|duration| Instant::now() + duration);
+    let attended = listen(config, &stop, |_, _| deadline.is_some_and(|d| Instant::now() >= d))?;
+    let settled = settle(&attended.outcome, &mut std::io::stderr().lock());
+    if attended.heard == 0 {
+        let line = "no venue was heard; the lines above say why each could not be reached";
+        return Err(Failure::unreachable(line));
+    }
+    settled
+}
+
+/// What attending to a live pipeline came to.
+pub struct Attended {
+    /// What the threads counted.
+    pub outcome: Outcome,
+    /// Venues that were heard at least once: a set of bits.
+    pub heard: u8,
+}
+
+/// Runs the live pipeline until `enough` says so or a stop is requested. `enough` is asked often and
+/// told the venues that are live now (a set of bits) and how long it has been.
+///
+/// # Errors
+/// When it cannot start.
+pub fn listen(
+    config: &Config,
+    stop: &Stop,
+    enough: impl FnMut(u8, Duration) -> bool,
+) -> Result<Attended, Failure> {
+    let clock = Clock::start();
+    let (layout, reason) = pipeline::layout(&config.run);
+    eprintln!("layout {layout:?}: {reason}");
+    let mut intake = Intake::new(i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX));
+    let sources = sources(&config.feeds, &mut intake)?;
+    let (outlet, events) = ring(config.run.event_ring);
+    let (notices, heard) = bounded(NOTICES);
+    let stamp = Box::new(move || clock.mono());
+    let ingest = Box::new(Reader::new(sources, intake, outlet, stamp, notices));
+    let crew = Pipeline { ingest, events, sinks: Vec::new() }.start(config, clock, stop)?;
+    Ok(attend(crew, &heard, stop, enough))
+}
+
+/// Prints feed changes until the threads have ended.
+fn attend(
+    crew: Crew,
+    notices: &Receiver<FeedChange>,
+    stop: &Stop,
+    mut enough: impl FnMut(u8, Duration) -> bool,
+) -> Attended {
+    let began = Instant::now();
+    let (mut live, mut heard) = (0, 0);
+    while !crew.is_finished() {
+        match notices.recv_timeout(LOOK) {
+            Ok(change) => {
+                say(&change);
+                if change.line == 0 {
+                    live &= !change.venue.bit();
+                    live |= if change.state.hears() { change.venue.bit() } else { 0 };
+                    heard |= live;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
+        }
+        if enough(live, began.elapsed()) {
+            stop.request();
+        }
+    }
+    Attended { outcome: crew.join(), heard }
+}
+
+/// One line for a person. What a venue wrote has been made harmless where it came in.
+fn say(change: &FeedChange) {
+    let FeedChange { venue, line, state, code, why } = change;
+    let code = if *code == 0 { String::new() } else { format!("({code})") };
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    eprintln!("feed {}/{line} {}{code}{why}", venue.name(), state.name());
+    if *state == FeedState::Blocked {
+        eprintln!("feed {}: the venue refuses this address; check your region", venue.name());
+    }
+}
+
+/// One live line per route of every venue that is enabled; their instruments go to `intake`.
+fn sources(feeds: &Settings, intake: &mut Intake) -> Result<Vec<Box<dyn Source>>, Failure> {
+    let pem = feeds.ca_file.as_ref().map(|path| {
+        std::fs::read(path).map_err(|e| Failure::config(format!("{}: {e}", path.display())))
+    });
+    let pem = pem.transpose()?;
+    let trust = Trust::new(pem.as_deref()).map_err(Failure::config)?;
+    let rest = Rest::new(pem.as_deref()).map_err(Failure::config)?;
+    let enabled: Vec<_> = spoken().filter(|e| feeds.venue(e.venue()).enabled).collect();
+    let mut lines = Vec::new();
+    for (exchange, instruments) in ask_all(&enabled, &rest, feeds) {
+        lines.extend(lines_of(exchange, &instruments, feeds)?);
+        if let Some(desk) = intake.desk(exchange.venue()) {
+            desk.instruments = instruments;
+        }
+    }
+    if lines.is_empty() {
+        return Err(Failure::config("feeds: every venue is disabled; enable at least one"));
+    }
+    let threads = |e: std::io::Error| Failure::running(format!("dial threads: {e}"));
+    let dialer = Dialer::start(lines.len(), &trust).map_err(threads)?;
+    let open = |line| Ok(Box::new(Socket::new(line, dialer.clone())?) as Box<dyn Source>);
+    let open =
+        |line| open(line).map_err(|e: std::io::Error| Failure::running(format!("poll: {e}")));
+    lines.into_iter().map(open).collect()
+}
+
+/// Asks every venue for its instruments at once, and says which did not answer.
+fn ask_all(
+    enabled: &[&'static dyn Exchange],
+    rest: &Rest,
+    feeds: &Settings,
+) -> Vec<(&'static dyn Exchange, Instruments)> {
+    let ask = |exchange: &'static dyn Exchange| {
+        let base = feeds.venue(exchange.venue()).rest;
+        rest.instruments(exchange, base.as_deref())
+    };
+    thread::scope(|scope| {
+        let asked: Vec<_> = enabled
+            .iter()
+            .map(|&exchange| (exchange, scope.spawn(move || ask(exchange))))
+            .collect();
+        let answers = asked.into_iter().filter_map(|(exchange, thread)| {
+            let (instruments, complaints) = thread.join().ok()?;
+            for complaint in complaints {
+                eprintln!("instruments: {complaint}; going on with those known without asking");
+            }
+            Some((exchange, instruments))
+        });
+        answers.collect()
+    })
+}
+
+fn lines_of(
+    exchange: &dyn Exchange,
+    known: &Instruments,
+    feeds: &Settings,
+) -> Result<Vec<Line>, Failure> {
+    let venue: Venue = exchange.venue();
+    let settings = feeds.venue(venue);
+    let wanted = feeds.wanted(venue);
+    let mut lines = Vec::new();
+    for (number, route) in (0..).zip(exchange.routes()) {
+        let subscriptions = exchange.subscriptions(route, known, &wanted);
+        if subscriptions.is_empty() {
+            continue;
+        }
+        let url = settings.urls.get(route.name).map_or(route.url, String::as_str);
+        let endpoint = Endpoint::parse(url)
+            .map_err(|e| Failure::config(format!("feeds.venues.{}: {url}: {e}", venue.name())))?;
+        lines.push(Line {
+            venue,
+            line: number,
+            route: route.name,
+            endpoint,
+            subscriptions,
+            heartbeat: exchange.heartbeat(),
+            dead_ms: feeds.dead_ms,
+            read_budget: feeds.read_budget,
+        });
+    }
+    Ok(lines)
+}

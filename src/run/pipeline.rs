@@ -1,0 +1,111 @@
+//! Puts the rooms together: two rings, three stages, as many threads as the layout says.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::Failure;
+use super::clock::Clock;
+use super::crew::{Bench, Crew, Stop};
+use super::sinks::sinks;
+use crate::config::{Config, Layout, Run};
+use crate::engine::{Engine, EngineStage};
+use crate::event::Event;
+use crate::publish::latency::{ACKNOWLEDGED, Tap, Taps};
+use crate::publish::{Publisher, Sink};
+use crate::ring::{Inlet, ring};
+use crate::stage::Stage;
+
+/// What is needed to run.
+pub struct Pipeline {
+    /// The stage that fills the first ring.
+    pub ingest: Box<dyn Stage>,
+    /// The other end of that ring.
+    pub events: Inlet<Event>,
+    /// Where messages go beside the sinks that are configured.
+    pub sinks: Vec<Box<dyn Sink>>,
+}
+
+impl Pipeline {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a sink cannot be opened, or the system refuses a thread.
+    pub fn start(self, config: &Config, clock: Clock, stop: &Stop) -> Result<Crew, Failure> {
+        let mut taps = Taps::default();
+        let mut tap = |name| config.latency.is_on().then(|| taps.tap(name));
+        let turns = [tap("turn_ingest"), tap("turn_engine"), tap("turn_publish")];
+        let acknowledged = tap(ACKNOWLEDGED);
+        let mut sinks = sinks(config, clock.run(), taps, acknowledged)?;
+        sinks.extend(self.sinks);
+        let (outlet, lines) = ring(config.run.output_ring);
+        let engine = EngineStage::new(Engine::new(&config.engine), vec![self.events], outlet);
+        let publish = Publisher::new(lines, sinks);
+        let stages: [Box<dyn Stage>; 3] = [self.ingest, Box::new(engine), Box::new(publish)];
+        let [ingest, engine, publish] = stages;
+        let [first, second, third] = turns;
+        let stages = [(ingest, first), (engine, second), (publish, third)];
+        let benches = benches(layout(&config.run).0, &config.run, stages);
+        Crew::start(benches, clock, stop).map_err(|e| Failure::running(format!("threads: {e}")))
+    }
+}
+
+/// The layout to use, and why.
+#[must_use]
+pub fn layout(run: &Run) -> (Layout, String) {
+    if let Some(layout) = run.layout {
+        return (layout, "as configured".to_owned());
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    let layout = match cores {
+        0 | 1 => Layout::Inline,
+        2 | 3 => Layout::Shared,
+        _ => Layout::Dedicated,
+    };
+    (layout, format!("{cores} cores: hot threads on one core cost each other milliseconds"))
+}
+
+fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]) -> Vec<Bench> {
+    let bench =
+        |name: &str, core, stages| Bench { name: name.to_owned(), stages, core, idle: run.idle };
+    let [ingest, engine, publish] = stages;
+    match layout {
+        Layout::Inline => vec![bench("foreshock", run.reader_core, vec![ingest, engine, publish])],
+        Layout::Shared => vec![
+            bench("reader+engine", run.reader_core, vec![ingest, engine]),
+            bench("publish", run.publish_core, vec![publish]),
+        ],
+        Layout::Dedicated => vec![
+            bench("reader", run.reader_core, vec![ingest]),
+            bench("engine", run.engine_core, vec![engine]),
+            bench("publish", run.publish_core, vec![publish]),
+        ],
+    }
+}
+
+/// SIGINT and SIGTERM ask for an orderly end; the second one ends at once.
+///
+/// # Errors
+/// When the system refuses a handler.
+pub fn stop_on_signals(stop: &Stop) -> Result<(), Failure> {
+    static ARMED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+    let armed = ARMED.get_or_init(Arc::default);
+    armed.store(false, Ordering::Release);
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: the first signal finds the switch off and turns it on.
+        let register = || {
+            signal_hook::flag::register_conditional_shutdown(
+                signal,
+                128 + signal,
+                Arc::clone(armed),
+            )?;
+            signal_hook::flag::register(signal, Arc::clone(armed))?;
+            signal_hook::flag::register(signal, stop.flag())
+        };
+        register()
+            .map_err(|e: std::io::Error| Failure::running(format!("signal {signal}: {e}")))?;
+    }
+    Ok(())
+}

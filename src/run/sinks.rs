@@ -1,0 +1,48 @@
+//! The sinks that the configuration asks for.
+
+use std::io;
+
+use super::Failure;
+use crate::config::Config;
+use crate::publish::Sink;
+use crate::publish::console::Lines;
+use crate::publish::journal::Journal;
+use crate::publish::latency::{Latency, Tap, Taps};
+use crate::publish::redis::Redis;
+
+/// Builds them, in the order in which they are handed each batch. `run` is the run's number;
+/// `acknowledged` takes how long Redis needs.
+///
+/// # Errors
+/// When one cannot be started; a server that is not there is no error.
+pub fn sinks(
+    config: &Config,
+    run: i64,
+    taps: Taps,
+    acknowledged: Option<Tap>,
+) -> Result<Vec<Box<dyn Sink>>, Failure> {
+    let run = u64::try_from(run).unwrap_or(0);
+    let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    if config.redis.is_on() {
+        let redis = Redis::open(&config.redis, run, acknowledged);
+        sinks.push(Box::new(redis.map_err(|e| Failure::config(format!("redis: {e}")))?));
+    }
+    if config.journal.is_on() {
+        let place = config.journal.directory.display();
+        let journal = Journal::open(&config.journal, run);
+        sinks.push(Box::new(journal.map_err(failed(&format!("journal {place}")))?));
+    }
+    if config.latency.is_on() {
+        let place = config.latency.file.display();
+        let latency = Latency::open(&config.latency, taps);
+        sinks.push(Box::new(latency.map_err(failed(&format!("latency log {place}")))?));
+    }
+    let colour = config.console.colour.for_stdout();
+    let console = Lines::console(&config.console, colour, Box::new(io::stdout()));
+    sinks.push(Box::new(console.map_err(failed("console"))?));
+    Ok(sinks)
+}
+
+fn failed(what: &str) -> impl Fn(io::Error) -> Failure {
+    move |e| Failure::running(format!("{what}: {e}"))
+}
