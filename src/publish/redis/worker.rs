@@ -280,7 +280,10 @@ impl Worker {
                 Ok(()) => {}
                 Err(Stop::Lost(error)) => self.lose(&Trouble::of_transport(&error)),
                 Err(Stop::Refused(trouble)) => self.lose(&trouble),
-                Err(Stop::Moved) => self.link = None,
+                Err(Stop::Moved) => {
+                    self.link = None;
+                    self.retry_at = Instant::now() + PAUSES[0];
+                }
             }
         }
         self.note_fate();
