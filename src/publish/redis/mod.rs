@@ -51,7 +51,7 @@ pub struct Settings {
     pub password_file: PathBuf,
     /// Everything about one batch happens within this, ms.
     pub deadline_ms: u64,
-    /// Signals kept for Redis, waiting or to be repeated. 640 bytes each.
+    /// Signals kept for Redis, waiting or to be repeated. Under 800 bytes each.
     pub retain: usize,
     /// About how many signals the stream keeps.
     pub stream_length: usize,
@@ -393,6 +393,8 @@ impl Feeds {
         room
     }
 }
+
+const _: () = assert!(size_of::<Entry>() < 800);
 
 /// Seconds over which trades are summed.
 const VOLUME_SECONDS: usize = 60;

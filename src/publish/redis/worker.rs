@@ -353,7 +353,9 @@ impl Worker {
             // Somebody with a later clock wrote here, and ids only grow: go on above theirs. What
             // this run got in before stays acknowledged.
             self.run = run + 1;
-            self.next = self.backlog.waiting().next().map_or(1, |entry| entry.report.seq);
+            let news = self.backlog.told() + 1;
+            let first = self.backlog.waiting().next().map(|entry| entry.report.seq);
+            self.next = first.map_or(news, |first| first.min(news));
             return;
         }
         let seq = if run == self.run { seq } else { 0 };
