@@ -2,6 +2,12 @@
 //!
 //! The three rooms without rings and sockets: what one liquidation costs from the first byte of its
 //! JSON to the engine's decision, over 100 symbols in turn.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::hint::black_box;
 

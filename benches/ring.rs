@@ -1,4 +1,10 @@
 //! One event through a ring on one thread: what the first door costs.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::hint::black_box;
 

@@ -5,7 +5,7 @@
 //! conflated: numbered, every one counts). Both sides of the door need only this file to agree.
 
 use crate::event::{VENUE_COUNT, Venue};
-use crate::symbol::Symbol;
+use crate::symbol::{SYMBOL_BYTES, Symbol};
 use crate::time::Nanos;
 
 /// Names of the windows, as they appear in keys.
@@ -452,14 +452,16 @@ impl Words for Nanos {
 
 impl Words for Symbol {
     fn put(&self, to: &mut Cursor<'_>) {
-        let bytes = u128::from_le_bytes(self.to_bytes());
-        to.put(bytes as u64);
-        to.put((bytes >> 64) as u64);
+        for half in self.to_bytes().as_chunks::<8>().0 {
+            to.put(u64::from_le_bytes(*half));
+        }
     }
     fn get(from: &mut Cursor<'_>) -> Option<Self> {
-        let low = u128::from(from.get()?);
-        let high = u128::from(from.get()?);
-        Self::from_bytes((high << 64 | low).to_le_bytes())
+        let mut bytes = [0; SYMBOL_BYTES];
+        for half in bytes.as_chunks_mut::<8>().0 {
+            *half = from.get()?.to_le_bytes();
+        }
+        Self::from_bytes(bytes)
     }
 }
 

@@ -1,4 +1,10 @@
 //! The command line as a user meets it: bad input gets one clear line and the documented exit code.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::fs;
 use std::io::Write;

@@ -2,6 +2,12 @@
 //!
 //! The recordings lie beside the project and are no part of it; without them these tests say so and
 //! pass.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,8 @@
 //! Shapes that broke other clients, by their numbers in the catalogue of hostile input (part 1), and
 //! frames mutated at random: nothing panics, nothing that is no number comes out, nothing is lost.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+
 use std::cell::RefCell;
 
 use foreshock::event::{Body, Event, Side, Usd, Venue};

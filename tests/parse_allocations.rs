@@ -1,4 +1,10 @@
 //! Parsing allocates nothing once its buffers are warm: counted per thread, per venue and kind.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

@@ -1,4 +1,10 @@
 //! Replay: the same input gives the same bytes, whatever the layout, the rings, the speed, the build.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking"
+)]
 
 use std::fmt::Write as _;
 use std::fs;
