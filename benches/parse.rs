@@ -3,12 +3,7 @@
 //! Every contender extracts the same six fields of a Binance `forceOrder` and its result is asserted
 //! before anything is timed. `cargo bench --bench parse`; CPU features of the build change the ratios
 //! (`RUSTFLAGS="-C target-cpu=native"`), so state them with the numbers.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::cast_possible_truncation,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::expect_used, reason = "a contender that finds nothing must not be timed")]
 
 use std::hint::black_box;
 

@@ -2,12 +2,7 @@
 //!
 //! The recordings lie beside the project and are no part of it; without them these tests say so and
 //! pass.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::cast_possible_truncation,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, reason = "a recording that cannot be read fails the test")]
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,7 +1,6 @@
 //! Shapes that broke other clients, by their numbers in the catalogue of hostile input (part 1), and
 //! frames mutated at random: nothing panics, nothing that is no number comes out, nothing is lost.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+#![expect(clippy::unwrap_used, reason = "every venue of a case is spoken")]
 
 use std::cell::RefCell;
 
