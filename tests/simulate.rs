@@ -4,18 +4,20 @@
 use std::collections::BTreeMap;
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use foreshock::event::Venue;
-use foreshock::ingest::dial::{Dialer, Endpoint, Trust};
-use foreshock::ingest::exchange::{Heartbeat, Listing, Verdict};
+use foreshock::event::{Body, Event, FeedState, Venue};
+use foreshock::ingest::dial::{Dialer, Trust};
+use foreshock::ingest::exchange::{Control, EXCHANGES, Listing, Verdict};
+use foreshock::ingest::intake::Intake;
 use foreshock::ingest::rest::Rest;
+use foreshock::ingest::settings::Settings;
 use foreshock::ingest::socket::{Line, Socket};
 use foreshock::ingest::source::{Read, Source};
 use foreshock::simulate::market::{Act, Item, Market, Schedule, What};
 use foreshock::simulate::street::Street;
 use foreshock::simulate::voice::{Answer, Message, Voice, WATCHED, voices};
-use foreshock::time::{Millis, Now};
+use foreshock::time::{Millis, Nanos, Now};
 use serde_json::Value;
 
 const START: i64 = 1_790_000_000_000;
@@ -234,90 +236,60 @@ fn a_port_in_use_is_said_so() {
     street.join();
 }
 
-/// A story of two seconds.
+/// A story of three seconds.
 fn short() -> Schedule {
-    let (quiet_s, build_s, cascade_s, calm_s) = (0.2, 0.4, 1.2, 0.2);
+    let (quiet_s, build_s, cascade_s, calm_s) = (0.2, 0.4, 2.0, 0.2);
     Schedule { quiet_s, build_s, cascade_s, calm_s, lines: 6, patience_ms: 8_000 }
 }
 
-/// Everything of the reference coins and all liquidations, in each venue's words.
-fn subscriptions(venue: Venue, route: &str, market: &Market) -> Vec<String> {
-    let names = |route: &str| {
-        let ours = market.listings().iter().filter(|l| l.venue == venue && l.route == route);
-        ours.map(|l| l.name.clone()).collect::<Vec<_>>()
-    };
-    match (venue, route) {
-        (Venue::Binance, "market") => vec![
-            r#"{"method":"SUBSCRIBE","params":["!forceOrder@arr","btcusdt@aggTrade"],"id":1}"#
-                .into(),
-        ],
-        (Venue::Binance, _) => {
-            vec![r#"{"method":"SUBSCRIBE","params":["btcusdt@bookTicker"],"id":1}"#.into()]
-        }
-        (Venue::Bybit, route) => {
-            let topics: Vec<_> =
-                names(route).iter().map(|n| format!("\"allLiquidation.{n}\"")).collect();
-            vec![format!(r#"{{"op":"subscribe","args":[{}]}}"#, topics.join(","))]
-        }
-        (Venue::Okx, _) => vec![
-            r#"{"op":"subscribe","args":[{"channel":"liquidation-orders","instType":"SWAP"}]}"#
-                .into(),
-        ],
-        _ => vec![
-            format!(
-                r#"{{"method":"subscribe","subscription":{{"type":"userFills","user":"{WATCHED}"}}}}"#
-            ),
-            r#"{"method":"subscribe","subscription":{"type":"bbo","coin":"BTC"}}"#.into(),
-        ],
+/// Every line of every venue, as the program itself would open them on this street, and what parses.
+fn lines(street: &Street) -> (Vec<Socket>, Intake) {
+    let mut settings = Settings::default();
+    for (venue, route, url) in street.urls() {
+        let own = settings.venues.entry(venue.name().to_owned()).or_default();
+        own.urls.insert(route.to_owned(), url);
+        own.addresses = vec![WATCHED.to_owned()];
     }
-}
-
-fn lines(street: &Street, market: &Market) -> Vec<Socket> {
-    let dialer = Dialer::start(6, &Trust::new(Some(street.ca_pem().as_bytes())).unwrap()).unwrap();
-    let line = |(venue, route, url): (Venue, &'static str, String)| Line {
-        venue,
-        line: 0,
-        route,
-        endpoint: Endpoint::parse(&url).unwrap(),
-        subscriptions: subscriptions(venue, route, market),
-        heartbeat: Heartbeat { every_ms: 10_000, text: Some("ping") },
-        dead_ms: 15_000,
-        read_budget: 32 * 1024,
-    };
-    let urls = street.urls().into_iter();
-    urls.map(|at| Socket::new(line(at), dialer.clone()).unwrap()).collect()
-}
-
-/// Whether a frame is something the venue tells on its own, as against an answer to us.
-fn is_told(text: &str) -> bool {
-    let answers =
-        ["\"result\":null", "\"success\":", "\"event\":", "subscriptionResponse", "isSnapshot"];
-    text != "pong" && !answers.iter().any(|answer| text.contains(answer))
+    settings.check().unwrap();
+    let pem = Some(street.ca_pem().as_bytes());
+    let (rest, dialer) = (Rest::new(pem).unwrap(), Dialer::start(6, &Trust::new(pem).unwrap()));
+    let (mut sockets, mut intake) = (Vec::new(), Intake::new(10_000));
+    for exchange in EXCHANGES {
+        let venue = exchange.venue();
+        let (known, complaints) = rest.instruments(exchange, Some(&street.rest(venue)));
+        assert_eq!(complaints, [] as [String; 0]);
+        for line in Line::of(exchange, &settings, &known).unwrap() {
+            sockets.push(Socket::new(line, dialer.as_ref().unwrap().clone()).unwrap());
+        }
+        intake.desk(venue).unwrap().instruments = known;
+    }
+    (sockets, intake)
 }
 
 #[test]
-fn every_message_of_the_street_arrives_over_real_lines() {
-    let street = Street::start(11, short(), 0).expect("a street");
-    let market = Market::new(11, short(), Millis(START));
-    let mut sockets = lines(&street, &market);
-    let (mut told, began) = (BTreeMap::new(), Instant::now());
-    let mut over = None;
+fn the_exchanges_understand_every_message_of_the_street() {
+    let street = Street::start(11, short(), 0).unwrap();
+    let (mut sockets, mut intake) = lines(&street);
+    assert_eq!(sockets.len(), 6);
+    let (mut heard, mut over, began) = (BTreeMap::new(), None, Instant::now());
     // Binance tells of the last second when the story is over.
     while over.is_none_or(|at: Instant| at.elapsed() < Duration::from_millis(1_500)) {
-        assert!(began.elapsed() < Duration::from_secs(60), "{told:?}");
+        assert!(began.elapsed() < Duration::from_secs(60), "the story does not end");
         if street.act() == Act::Over {
             over.get_or_insert(Instant::now());
         }
-        let ms = i64::try_from(began.elapsed().as_millis()).unwrap();
+        let mono = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap());
+        let now = Now { mono, wall: wall() };
         let mut idle = true;
         for socket in &mut sockets {
-            let read = socket.read(Now::at_millis(ms), 64, &mut |frame| {
-                let text = std::str::from_utf8(frame.bytes).unwrap();
-                let forced = text.contains("forceOrder\",\"E") || text.contains("iquidat");
-                if is_told(text) && forced {
-                    *told.entry(frame.venue).or_insert(0_u64) += 1;
-                }
-                Verdict::Decoded
+            let read = socket.read(now, 64, &mut |frame| {
+                let (verdict, events) = intake.frame(&frame);
+                let bad = matches!(verdict, Verdict::Rejected(_))
+                    || verdict == Verdict::Control(Control::Refused);
+                assert!(!bad, "{verdict:?} {}", String::from_utf8_lossy(frame.bytes));
+                let forced = |e: &&Event| matches!(e.body, Body::Liquidation { usd: Some(_), .. });
+                *heard.entry(frame.venue).or_insert(0) += events.iter().filter(forced).count();
+                verdict
             });
             idle &= read == Read::Idle;
         }
@@ -325,15 +297,22 @@ fn every_message_of_the_street_arrives_over_real_lines() {
             thread::sleep(Duration::from_millis(1));
         }
     }
+    for socket in &mut sockets {
+        let states: Vec<_> = std::iter::from_fn(|| socket.feed()).map(|c| c.state).collect();
+        assert_eq!(states, [FeedState::Connecting, FeedState::Live], "{}", socket.name());
+    }
     for venue in [Venue::Binance, Venue::Bybit, Venue::Okx, Venue::Hyperliquid] {
-        let (sent, told) = (street.sent(venue), told.get(&venue).copied().unwrap_or(0));
-        assert!(told > 0 && sent.happened > 0, "{venue:?} {sent:?}");
-        assert!(sent.liquidations <= sent.happened, "{venue:?} {sent:?}");
-        if matches!(venue, Venue::Binance | Venue::Hyperliquid) {
-            assert_eq!(told, sent.liquidations, "{venue:?}: one frame each");
-        }
+        let (sent, counts) = (street.sent(venue), intake.counts(venue));
+        assert!(sent.happened > 0 && sent.liquidations <= sent.happened, "{venue:?} {sent:?}");
+        assert_eq!(heard[&venue] as u64, sent.liquidations, "{venue:?} {counts:?}");
+        assert_eq!((counts.refused.total(), counts.flagged.get("backfill")), (0, 0), "{counts:?}");
     }
     street.join();
+}
+
+fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Millis(i64::try_from(since.as_millis()).unwrap())
 }
 
 #[test]

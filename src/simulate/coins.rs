@@ -110,7 +110,7 @@ impl Listing {
     /// Whether trades, books and contexts are told.
     #[must_use]
     pub fn is_reference(&self) -> bool {
-        self.coin < REFERENCES && matches!(self.unit, Unit::Coins(_))
+        self.coin < REFERENCES
     }
 
     /// Units worth about `usd` when one coin costs `price`: rounded as the venue does, at least one step.

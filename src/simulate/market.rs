@@ -80,7 +80,7 @@ impl Schedule {
 /// The acts of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Act {
-    /// Prices move, nobody is liquidated: the audience is still coming in.
+    /// Prices stand, trades go on, nobody is liquidated: the audience is still coming in.
     Waiting,
     /// An ordinary market.
     Quiet,
@@ -116,7 +116,9 @@ struct Mood {
 fn mood(act: Act, through: f64) -> Mood {
     let between = |a: f64, b: f64| a + (b - a) * through;
     match act {
-        Act::Waiting | Act::Over => Mood { base: 0.0, branching: 0.0, volatility: 4e-5, drift: 0.0,
+        Act::Waiting => Mood { base: 0.0, branching: 0.0, volatility: 0.0, drift: 0.0,
+            longs: 0.5, median_usd: 2e3, trades: 2.0 },
+        Act::Over => Mood { base: 0.0, branching: 0.0, volatility: 4e-5, drift: 0.0,
             longs: 0.5, median_usd: 2e3, trades: 2.0 },
         Act::Quiet => Mood { base: 0.5, branching: 0.2, volatility: 4e-5, drift: 0.0,
             longs: 0.5, median_usd: 2e3, trades: 2.0 },
@@ -194,7 +196,10 @@ pub struct Market {
     prices: Vec<f64>,
     heat: f64,
     now_ms: i64,
+    /// From where the phases of books and contexts count.
+    origin_ms: i64,
     began_ms: Option<i64>,
+    seed: u64,
     next_id: u64,
 }
 
@@ -213,8 +218,9 @@ impl Market {
             listings: listings(),
             prices: COINS.iter().map(|coin| coin.price).collect(),
             heat: 0.0,
-            // On the grid of steps, where the phases of books and contexts fall.
-            now_ms: start.0 - start.0.rem_euclid(STEP_MS),
+            now_ms: start.0,
+            origin_ms: start.0,
+            seed,
             began_ms: None,
             next_id: 1,
         }
@@ -232,9 +238,13 @@ impl Market {
         self.now_ms
     }
 
-    /// The story begins now, if it has not.
+    /// The story begins now, if it has not. How long the market waited makes no difference to it.
     pub fn begin(&mut self) {
-        self.began_ms.get_or_insert(self.now_ms);
+        if self.began_ms.is_none() {
+            self.began_ms = Some(self.now_ms);
+            self.origin_ms = self.now_ms;
+            self.random = Random::new(self.seed);
+        }
     }
 
     /// The present act.
@@ -278,7 +288,7 @@ impl Market {
                 continue;
             }
             // Each listing has its own phase, so that venues do not speak in one voice.
-            let phase = self.now_ms + 10 * i64::try_from(at).unwrap_or(0);
+            let phase = self.now_ms - self.origin_ms + 10 * i64::try_from(at).unwrap_or(0);
             for _ in 0..self.random.poisson(mood.trades * STEP_S) {
                 self.trade(mood, at, items);
             }
@@ -303,7 +313,7 @@ impl Market {
     fn book(&mut self, mood: &Mood, at: usize, items: &mut Vec<Item>) {
         let price = self.price(at);
         // Makers step back when it gets wild: a wider spread, a thinner book.
-        let wild = mood.volatility / 4e-5;
+        let wild = (mood.volatility / 4e-5).max(1.0);
         let half = price * 5e-6 * wild.sqrt();
         let depth = 400_000.0 / wild * (0.4 * self.random.normal()).exp();
         let Some(listing) = self.listings.get(at) else { return };
@@ -399,6 +409,24 @@ mod tests {
             assert!(cascade > 150 && calm < cascade / 3, "{cascade} {calm}");
             assert!(btc < 0.99 * COINS[0].price && btc > 0.8 * COINS[0].price, "{btc}");
         }
+    }
+
+    #[test]
+    fn how_long_the_street_waited_makes_no_difference() {
+        let told = |waited: i64| {
+            let mut market = Market::new(9, Schedule::demo(), Millis(1_790_000_000_003));
+            let mut items = Vec::new();
+            (0..waited).for_each(|_| market.step(&mut items));
+            items.clear();
+            market.begin();
+            (0..1_500).for_each(|_| market.step(&mut items));
+            let from = 1_790_000_000_003 + waited * STEP_MS;
+            items
+                .iter()
+                .map(|item| (item.listing, item.at_ms - from, item.what))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(0), told(777));
     }
 
     #[test]
