@@ -175,7 +175,7 @@ fn mentions(line: &str, word: &str) -> bool {
         let after = code[at + word.len()..].chars().next();
         let joins = |c: Option<char>| c.is_some_and(|c| c.is_alphanumeric() || c == '_');
         let ends_open = word.ends_with(|c: char| c.is_alphanumeric()) && word != "Atomic";
-        !joins(before) && !(ends_open && joins(after))
+        !(joins(before) || ends_open && joins(after))
     })
 }
 

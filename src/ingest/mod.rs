@@ -1,6 +1,6 @@
 //! From bytes to events.
 //!
-//! A [`Source`] gives the frames that are ready, without waiting: a live socket or a file. Everything
+//! A [`source::Source`] gives the frames that are ready, without waiting: a live socket or a file. Everything
 //! from the first byte of JSON on is the same code in every mode: [`reader`] asks each source in
 //! turn, has the venue's [`exchange`] file parse each frame, moves events back inside their frame by
 //! the venue's own spacing, and pushes them through the first door.

@@ -1,4 +1,5 @@
 //! A real redis-server of our own, ended with the test, and a client to look into it.
+#![allow(dead_code, reason = "each test uses its own part")]
 
 use std::fs::File;
 use std::io::Read as _;
