@@ -91,8 +91,8 @@ impl Run {
         let mut pinned: Vec<usize> = cores.into_iter().flatten().collect();
         pinned.sort_unstable();
         match pinned.windows(2).find(|pair| pair.first() == pair.last()) {
-            Some(pair) => {
-                Err(format!("run: two threads are pinned to core {pair:?}; give each its own"))
+            Some([core, ..]) => {
+                Err(format!("run: two threads are pinned to core {core}; give each its own"))
             }
             _ => Ok(()),
         }
