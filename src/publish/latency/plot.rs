@@ -158,7 +158,7 @@ fn axis(text: &mut String, width: usize, frame: &Frame) {
 }
 
 const HEAD: &str = "\
-<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 900 480\" role=\"img\" \
+<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 480\" role=\"img\" \
 aria-label=\"Latency by percentile\" font-family=\"system-ui, sans-serif\" font-size=\"13\">
 <style>
 svg { --ink: #1f2328; --grid: #d1d9e0; --ground: #ffffff;
@@ -172,7 +172,7 @@ svg { --ink: #1f2328; --grid: #d1d9e0; --ground: #ffffff;
 text { fill: var(--ink) } .grid { stroke: var(--grid) } .ground { fill: var(--ground) }
 polyline { fill: none; stroke-width: 2; stroke-linejoin: round }
 </style>
-<rect class=\"ground\" width=\"900\" height=\"480\"/>
+<rect class=\"ground\" width=\"960\" height=\"480\"/>
 <text x=\"350\" y=\"468\" text-anchor=\"middle\">percentile</text>
 <text x=\"18\" y=\"220\" text-anchor=\"middle\" transform=\"rotate(-90 18 220)\">latency</text>
 ";
