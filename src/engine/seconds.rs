@@ -4,7 +4,8 @@
 //! seconds (Hardiman & Bouchaud 2014), 0 where the variance is no larger than the mean.
 //! *Correlation* is Pearson's, of the counts of 60 whole seconds, for each pair of live venues that
 //! both have enough events; a pair that moves against each other counts as 0; then the mean over
-//! pairs. Both change once a second at most, and are computed then, from the counts themselves.
+//! pairs. Both change once a second at most, and are computed then, from sums that each second joins
+//! when it is whole and leaves when its span has passed.
 
 use super::settings::Rhythm;
 use crate::event::{VENUE_COUNT, VENUES, Venue};
@@ -20,12 +21,17 @@ const SHORT_RING: usize = 64;
 /// Seconds of [`Seconds::by_venue`].
 const LEAD: u64 = 10;
 
+/// Events of one second, by venue.
+type Venues = [u16; VENUE_COUNT];
+
 /// Counts of whole seconds of one row.
 #[derive(Clone, Debug)]
 pub struct Seconds {
     head: u64,
+    long: Long,
+    short: Short,
     all: [u16; LONG_RING],
-    venues: [[u16; SHORT_RING]; VENUE_COUNT],
+    venues: [Venues; SHORT_RING],
     /// Branching ratio; `None` while there is too little.
     pub clustering: Option<f64>,
     /// Mean correlation over pairs of live venues; `None` when there is no pair.
@@ -49,8 +55,10 @@ impl Seconds {
     pub fn new() -> Self {
         Self {
             head: 0,
+            long: Long::default(),
+            short: Short::default(),
             all: [0; LONG_RING],
-            venues: [[0; SHORT_RING]; VENUE_COUNT],
+            venues: [[0; VENUE_COUNT]; SHORT_RING],
             clustering: None,
             correlation: None,
         }
@@ -58,94 +66,102 @@ impl Seconds {
 
     /// Moves on to second `to`, and looks at the whole seconds before it; `false` when it is there
     /// already.
+    #[inline]
     pub fn advance(&mut self, to: u64, watch: Watch<'_>) -> bool {
         if to <= self.head {
             return false;
         }
-        let first = (self.head + 1).max(to.saturating_sub(LONG_RING as u64 - 1));
-        for second in first..=to {
-            self.all[at::<LONG_RING>(second)] = 0;
-        }
-        let first = first.max(to.saturating_sub(SHORT_RING as u64 - 1));
-        for venue in &mut self.venues {
-            for second in first..=to {
-                venue[at::<SHORT_RING>(second)] = 0;
-            }
-        }
-        self.head = to;
+        self.pass(to);
         self.clustering = self.branching(watch);
         self.correlation = self.mean_correlation(watch);
         true
     }
 
+    /// Closes the seconds before `to`.
+    fn pass(&mut self, to: u64) {
+        if to - self.head >= LONG_RING as u64 {
+            *self = Self { head: to, ..Self::new() };
+        }
+        while self.head < to {
+            self.close();
+            self.head += 1;
+            self.all[at::<LONG_RING>(self.head)] = 0;
+            self.venues[at::<SHORT_RING>(self.head)] = [0; VENUE_COUNT];
+        }
+    }
+
+    /// The second at the head is whole now, and another one as old as the span leaves it.
+    fn close(&mut self) {
+        self.long.add(self.all[at::<LONG_RING>(self.head)]);
+        self.short.add(&self.venues[at::<SHORT_RING>(self.head)]);
+        if let Some(second) = self.head.checked_sub(LONG as u64) {
+            self.long.sub(self.all[at::<LONG_RING>(second)]);
+        }
+        if let Some(second) = self.head.checked_sub(SHORT as u64) {
+            self.short.sub(&self.venues[at::<SHORT_RING>(second)]);
+        }
+    }
+
     /// Counts one event of second `second`, not later than the head.
+    #[inline]
     pub fn put(&mut self, second: u64, venue: Venue) {
         let age = self.head.saturating_sub(second);
         if age <= LONG as u64 {
             let count = &mut self.all[at::<LONG_RING>(second)];
+            let before = *count;
             *count = count.saturating_add(1);
+            if age > 0 {
+                self.long.sub(before);
+                self.long.add(*count);
+            }
         }
         if age <= SHORT as u64 {
-            let count = &mut self.venues[venue.index()][at::<SHORT_RING>(second)];
-            *count = count.saturating_add(1);
+            let counts = &mut self.venues[at::<SHORT_RING>(second)];
+            let before = *counts;
+            counts[venue.index()] = counts[venue.index()].saturating_add(1);
+            if age > 0 {
+                self.short.sub(&before);
+                self.short.add(counts);
+            }
         }
     }
 
     /// Events of the present second and the nine before it, by venue.
     #[must_use]
     pub fn by_venue(&self) -> [u32; VENUE_COUNT] {
-        let from = self.head.saturating_sub(LEAD - 1);
-        self.venues.each_ref().map(|venue| {
-            (from..=self.head).map(|second| u32::from(venue[at::<SHORT_RING>(second)])).sum()
-        })
+        let mut sums = [0; VENUE_COUNT];
+        for second in self.head.saturating_sub(LEAD - 1)..=self.head {
+            let counts = &self.venues[at::<SHORT_RING>(second)];
+            for (sum, &count) in sums.iter_mut().zip(counts) {
+                *sum += u32::from(count);
+            }
+        }
+        sums
     }
 
     fn branching(&self, watch: Watch<'_>) -> Option<f64> {
         let seconds = self.head.saturating_sub(watch.since).min(LONG as u64);
-        if seconds < watch.rhythm.clustering_seconds {
-            return None;
-        }
-        // Seconds before the row's first event are zeros: they were listened to as well. So is the
-        // second that has just begun.
-        let oldest = at::<LONG_RING>(self.head + 1);
-        let (mut sum, mut squares) = (0_u64, 0_u64);
-        for &count in &self.all {
-            sum += u64::from(count);
-            squares += u64::from(count) * u64::from(count);
-        }
-        for extra in 0..LONG_RING - LONG - 1 {
-            let count = u64::from(self.all[(oldest + extra) % LONG_RING]);
-            sum -= count;
-            squares -= count * count;
-        }
-        (sum >= watch.rhythm.clustering_events).then(|| ratio(sum, squares, seconds))
+        // Seconds before the row's first event are zeros: they were listened to as well.
+        let Long { sum, squares } = self.long;
+        (seconds >= watch.rhythm.clustering_seconds && sum >= watch.rhythm.clustering_events)
+            .then(|| ratio(sum, squares, seconds))
     }
 
     fn mean_correlation(&self, watch: Watch<'_>) -> Option<f64> {
-        let mut counts = [[0; SHORT]; VENUE_COUNT];
-        let mut heard = 0;
-        for venue in VENUES.into_iter().filter(|venue| watch.live & venue.bit() != 0) {
-            let whole = self.whole(venue);
-            let events: u64 = whole.iter().map(|&count| u64::from(count)).sum();
-            if events >= watch.rhythm.correlation_events {
-                counts[heard] = whole;
-                heard += 1;
+        let counts_for_one = |i: usize| {
+            watch.live & VENUES[i].bit() != 0
+                && self.short.sums[i] >= watch.rhythm.correlation_events
+        };
+        let (mut sum, mut n) = (0.0, 0.0);
+        for i in (0..VENUE_COUNT).filter(|&i| counts_for_one(i)) {
+            for j in (0..i).filter(|&j| counts_for_one(j)) {
+                if let Some(one) = self.short.pearson(i, j) {
+                    sum += one.max(0.0);
+                    n += 1.0;
+                }
             }
         }
-        let pairs = (0..heard).flat_map(|i| (0..i).map(move |j| (i, j)));
-        let (sum, n) = pairs
-            .filter_map(|(i, j)| pearson(&counts[i], &counts[j]))
-            .fold((0.0, 0.0), |(sum, n), one| (sum + one.max(0.0), n + 1.0));
         (n > 0.0).then(|| sum / n)
-    }
-
-    /// The whole seconds of one venue, oldest first.
-    fn whole(&self, venue: Venue) -> [u16; SHORT] {
-        let mut second = self.head.saturating_sub(SHORT as u64);
-        [(); SHORT].map(|()| {
-            second += 1;
-            self.venues[venue.index()][at::<SHORT_RING>(second - 1)]
-        })
     }
 }
 
@@ -168,18 +184,62 @@ fn ratio(sum: u64, squares: u64, seconds: u64) -> f64 {
     if variance > mean { 1.0 - (mean / variance).sqrt() } else { 0.0 }
 }
 
-/// Pearson's correlation; `None` when either side never changes.
-#[expect(clippy::cast_precision_loss, reason = "60 counts of 16 bits")]
-fn pearson(a: &[u16; SHORT], b: &[u16; SHORT]) -> Option<f64> {
-    let (mut x, mut y, mut xx, mut yy, mut xy) = (0_i64, 0_i64, 0_i64, 0_i64, 0_i64);
-    for (&a, &b) in a.iter().zip(b) {
-        let (a, b) = (i64::from(a), i64::from(b));
-        (x, y, xx, yy, xy) = (x + a, y + b, xx + a * a, yy + b * b, xy + a * b);
+/// Sums over the whole seconds of the long span. Integers: nothing is lost by adding and taking away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Long {
+    sum: u64,
+    squares: u64,
+}
+
+impl Long {
+    fn add(&mut self, count: u16) {
+        self.sum += u64::from(count);
+        self.squares += u64::from(count) * u64::from(count);
     }
-    let n = SHORT as i64;
-    let (across, along, beside) = (n * xy - x * y, n * xx - x * x, n * yy - y * y);
-    (along > 0 && beside > 0)
-        .then(|| across as f64 / ((along as f64).sqrt() * (beside as f64).sqrt()))
+
+    fn sub(&mut self, count: u16) {
+        self.sum -= u64::from(count);
+        self.squares -= u64::from(count) * u64::from(count);
+    }
+}
+
+/// The same of the short span, for each venue, and the products of each pair.
+#[derive(Clone, Copy, Debug, Default)]
+struct Short {
+    sums: [u64; VENUE_COUNT],
+    /// By the larger of both indices, then by the smaller.
+    products: [[u64; VENUE_COUNT]; VENUE_COUNT],
+}
+
+impl Short {
+    fn add(&mut self, counts: &Venues) {
+        self.each(counts, |sum, value| *sum += value);
+    }
+
+    fn sub(&mut self, counts: &Venues) {
+        self.each(counts, |sum, value| *sum -= value);
+    }
+
+    fn each(&mut self, counts: &Venues, apply: impl Fn(&mut u64, u64)) {
+        for (i, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            let count = u64::from(count);
+            apply(&mut self.sums[i], count);
+            for (product, &other) in self.products[i].iter_mut().zip(&counts[..=i]) {
+                apply(product, count * u64::from(other));
+            }
+        }
+    }
+
+    /// Pearson's correlation of venues `i > j`; `None` when either side never changes.
+    #[expect(clippy::cast_precision_loss, reason = "60 counts of 16 bits")]
+    fn pearson(&self, i: usize, j: usize) -> Option<f64> {
+        let n = SHORT as i64;
+        let [x, y] = [i, j].map(|i| self.sums[i].cast_signed());
+        let [xx, yy, xy] = [(i, i), (j, j), (i, j)].map(|(i, j)| self.products[i][j].cast_signed());
+        let (across, along, beside) = (n * xy - x * y, n * xx - x * x, n * yy - y * y);
+        (along > 0 && beside > 0)
+            .then(|| across as f64 / ((along as f64).sqrt() * (beside as f64).sqrt()))
+    }
 }
 
 #[cfg(test)]
