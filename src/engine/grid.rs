@@ -6,7 +6,7 @@
 //! is fixed, whoever looks at it and when.
 
 use crate::signal::{WINDOW_COUNT, WINDOW_MS};
-use crate::time::{NS_PER_MS, Nanos};
+use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 
 /// Buckets a window has, as a length and as a distance.
 pub const SLOTS: usize = 64;
@@ -19,20 +19,23 @@ const STEPS: [u64; WINDOW_COUNT] = [1, 5, 4, 5, 3, 2, 5];
 /// A whole, for shares in fixed point.
 pub const WHOLE: u64 = 1 << 16;
 
-const _: () = {
-    let mut width = FINEST_NS;
-    let mut i = 0;
+/// Widths of the buckets, ns.
+const WIDTHS: [u64; WINDOW_COUNT] = {
+    let mut widths = [FINEST_NS; WINDOW_COUNT];
+    let mut i = 1;
     while i < WINDOW_COUNT {
-        width *= STEPS[i];
-        assert!(width * BUCKETS == WINDOW_MS[i] * NS_PER_MS, "widths must nest");
+        widths[i] = widths[i - 1] * STEPS[i];
+        assert!(widths[i] * BUCKETS == WINDOW_MS[i] * NS_PER_MS, "widths must nest");
         i += 1;
     }
+    widths
 };
 
 /// Bucket numbers of one moment, one for each window.
 pub type Places = [u64; WINDOW_COUNT];
 
 /// The bucket a moment falls into, in every window.
+#[inline]
 #[must_use]
 pub fn places(at: Nanos) -> Places {
     let mut place = at.0 / FINEST_NS;
@@ -49,6 +52,8 @@ pub struct Grid {
     pub now: Nanos,
     /// Its bucket in every window.
     pub places: Places,
+    /// Its second.
+    pub second: u64,
     /// How much of its bucket is still to come, in [`WHOLE`]ths: the same share of the oldest,
     /// partly expired bucket is still inside the window.
     pub rest: [u64; WINDOW_COUNT],
@@ -56,16 +61,23 @@ pub struct Grid {
 
 impl Grid {
     /// A present at `now`.
+    #[inline]
     #[must_use]
     pub fn at(now: Nanos) -> Self {
         let places = places(now);
-        let mut width = FINEST_NS;
-        let mut rest = [0; WINDOW_COUNT];
-        for ((rest, place), step) in rest.iter_mut().zip(places).zip(STEPS) {
-            width *= step;
-            *rest = (width - (now.0 - place * width)) * WHOLE / width;
-        }
-        Self { now, places, rest }
+        // The moment lies in its bucket and a width is below 2^33: nothing here can wrap.
+        let rest = std::array::from_fn(|i| {
+            let passed = now.0.wrapping_sub(places[i].wrapping_mul(WIDTHS[i]));
+            WIDTHS[i].wrapping_sub(passed).wrapping_mul(WHOLE) / WIDTHS[i]
+        });
+        Self { now, places, second: now.0 / NS_PER_S, rest }
+    }
+
+    /// The bucket a moment falls into, in every window; most fall into the present ones.
+    #[inline]
+    #[must_use]
+    pub fn places(&self, at: Nanos) -> Places {
+        if at == self.now { self.places } else { places(at) }
     }
 
     /// Moves on; never back.

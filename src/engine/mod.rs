@@ -35,7 +35,6 @@ pub mod stage;
 pub use settings::Settings;
 pub use stage::EngineStage;
 
-use self::grid::places;
 use self::queue::Queue;
 use self::regime::Reference;
 use self::row::{Hit, Row};
@@ -176,7 +175,7 @@ impl Engine {
         let at = event.at();
         self.rows[MARKET].advance(&self.world.grid, self.world.watch());
         let usd = usd.filter(|usd| self.world.believes(event, *usd, self.rows[MARKET].usd()));
-        let hit = Hit { at, places: places(at), usd };
+        let hit = Hit { at, places: self.world.grid.places(at), usd };
         if !self.rows[MARKET].put(event, &hit) {
             self.world.tally.add("late", 1);
             return;
@@ -284,8 +283,8 @@ impl Engine {
         {
             out.push(self.world.signal(row, name, &verdict, Kind::Heartbeat));
         }
-        let is_new = verdict.reading != row.said;
-        if is_new && (row.said_at == Nanos(0) || now.since(row.said_at) >= self.world.state_ns()) {
+        let is_due = row.said_at == Nanos(0) || now.since(row.said_at) >= self.world.state_ns();
+        if is_due && verdict.reading != row.said {
             out.push(self.world.report(row, name, &verdict, Kind::State));
             row.said = verdict.reading;
             row.said_at = now;

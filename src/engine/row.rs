@@ -48,23 +48,44 @@ struct Sides {
     short: u64,
 }
 
-impl Sum for Load {
+/// A [`Load`] as it lies in a bucket: both counts in one word, so that they are added at once. A
+/// window never holds 2^32 of either, so neither runs into the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Packed {
+    /// Events, and arrivals above them.
+    counts: u64,
+    usd: u64,
+}
+
+impl Packed {
+    #[inline]
+    fn one(is_arrival: bool, usd: u64) -> Self {
+        Self { counts: 1 | u64::from(is_arrival) << 32, usd }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "each half of the word")]
+    fn load(self) -> Load {
+        Load { events: self.counts as u32, arrivals: (self.counts >> 32) as u32, usd: self.usd }
+    }
+}
+
+impl Sum for Packed {
+    #[inline]
     fn add(&mut self, other: Self) {
-        self.events.add(other.events);
-        self.arrivals.add(other.arrivals);
+        self.counts.add(other.counts);
         self.usd.add(other.usd);
     }
+    #[inline]
     fn sub(&mut self, other: Self) {
-        self.events.sub(other.events);
-        self.arrivals.sub(other.arrivals);
+        self.counts.sub(other.counts);
         self.usd.sub(other.usd);
     }
+    #[inline]
     fn share(self, part: u64) -> Self {
-        Self {
-            events: self.events.share(part),
-            arrivals: self.arrivals.share(part),
-            usd: self.usd.share(part),
-        }
+        let Load { events, arrivals, usd } = self.load();
+        let counts = u64::from(events.share(part)) | u64::from(arrivals.share(part)) << 32;
+        Self { counts, usd: usd.share(part) }
     }
 }
 
@@ -117,10 +138,10 @@ pub struct Hit {
 /// One row.
 #[derive(Clone, Debug)]
 pub struct Row {
-    short: [Window<Load, 1>; FAST],
-    fast: Window<Load, 3>,
-    slow: Window<Load, 3>,
-    long: [Window<Load, 1>; WINDOW_COUNT - SLOW - 1],
+    short: [Window<Packed, 1>; FAST],
+    fast: Window<Packed, 3>,
+    slow: Window<Packed, 3>,
+    long: [Window<Packed, 1>; WINDOW_COUNT - SLOW - 1],
     sides: Window<Sides, 1>,
     instants: [u32; INSTANTS],
     /// Counts per second.
@@ -171,22 +192,30 @@ impl Row {
 
     /// Moves on to the present.
     pub fn advance(&mut self, grid: &Grid, watch: Watch<'_>) {
-        let second = grid.now.0 / NS_PER_S;
+        if grid.places[0] > self.short[0].head() {
+            self.advance_windows(grid);
+        }
+        if self.seconds.advance(grid.second, watch) {
+            self.quotes.refresh(grid.now);
+        }
+    }
+
+    /// Buckets nest: a window whose head stays where it is leaves all wider ones where they are.
+    fn advance_windows(&mut self, grid: &Grid) {
         // Asks for the first line of every window at once, so that a cold row waits for memory once
         // and not window by window.
         std::hint::black_box(self.occupied());
-        for (window, place) in self.short.iter_mut().zip(grid.places) {
-            window.advance(place);
-        }
-        self.fast.advance(grid.places[FAST]);
-        self.slow.advance(grid.places[SLOW]);
-        for (window, &place) in self.long.iter_mut().zip(&grid.places[SLOW + 1..]) {
-            window.advance(place);
-        }
-        self.sides.advance(grid.places[MINUTE]);
-        if self.seconds.advance(second, watch) {
-            self.quotes.refresh(grid.now);
-        }
+        let [first, second] = &mut self.short;
+        let [half_minute, minute, widest] = &mut self.long;
+        let places = &grid.places;
+        let _ = first.advance(places[0])
+            && second.advance(places[1])
+            && self.fast.advance(places[FAST])
+            && self.slow.advance(places[SLOW])
+            && half_minute.advance(places[SLOW + 1])
+            && minute.advance(places[MINUTE])
+            && self.sides.advance(places[MINUTE])
+            && widest.advance(places[WIDEST]);
     }
 
     fn occupied(&self) -> u64 {
@@ -199,7 +228,7 @@ impl Row {
     /// than the widest window, and counts nowhere.
     pub fn put(&mut self, event: &Event, hit: &Hit) -> bool {
         let usd = hit.usd.map_or(0, Usd::micros);
-        let load = Load { events: 1, arrivals: u32::from(self.is_arrival(event, hit.at)), usd };
+        let load = Packed::one(self.is_arrival(event, hit.at), usd);
         if !self.long[WIDEST - SLOW - 1].put(hit.places[WIDEST], load) {
             return false;
         }
@@ -231,7 +260,7 @@ impl Row {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "low bits wanted")]
     fn is_arrival(&mut self, event: &Event, at: Nanos) -> bool {
         const TIME_BITS: u32 = 29;
-        let ms = event.stamp.venue_ms().unwrap_or(at.millis()) as u32;
+        let ms = event.stamp.venue_ms().unwrap_or_else(|| at.millis()) as u32;
         let venue = event.venue as u32;
         let instant = venue << TIME_BITS | ms & ((1 << TIME_BITS) - 1);
         // Venues are spread, so that the same millisecond of two does not meet in one place.
@@ -252,18 +281,19 @@ impl Row {
     /// What the windows say.
     #[must_use]
     pub fn read(&self, grid: &Grid) -> Reading {
-        let fast = self.fast.read(grid.rest[FAST]);
-        let slow = self.slow.read(grid.rest[SLOW]);
+        let fast = self.fast.read(grid.rest[FAST]).map(Packed::load);
+        let slow = self.slow.read(grid.rest[SLOW]).map(Packed::load);
         let [first, second] = &self.short;
         let [half_minute, minute, widest] = &self.long;
+        let single = |window: &Window<Packed, 1>, i: usize| window.read(grid.rest[i])[0].load();
         let now = [
-            first.read(grid.rest[0])[0],
-            second.read(grid.rest[1])[0],
+            single(first, 0),
+            single(second, 1),
             fast[0],
             slow[0],
-            half_minute.read(grid.rest[4])[0],
-            minute.read(grid.rest[MINUTE])[0],
-            widest.read(grid.rest[WIDEST])[0],
+            single(half_minute, SLOW + 1),
+            single(minute, MINUTE),
+            single(widest, WIDEST),
         ];
         Reading { now, fast, slow }
     }

@@ -28,29 +28,37 @@ pub trait Sum: Copy + Default + PartialEq {
 }
 
 impl Sum for u64 {
+    #[inline]
     fn add(&mut self, other: Self) {
         *self = self.wrapping_add(other);
     }
+    #[inline]
     fn sub(&mut self, other: Self) {
         *self = self.wrapping_sub(other);
     }
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u64 is no larger")]
     fn share(self, part: u64) -> Self {
-        let parts = u128::from(self) * u128::from(part) + u128::from(WHOLE / 2);
-        (parts / u128::from(WHOLE)) as Self
+        // 64 bits times 17 and a half more: far from what 128 hold.
+        let parts = u128::from(self).wrapping_mul(u128::from(part));
+        (parts.wrapping_add(u128::from(WHOLE / 2)) / u128::from(WHOLE)) as Self
     }
 }
 
 impl Sum for u32 {
+    #[inline]
     fn add(&mut self, other: Self) {
         *self = self.wrapping_add(other);
     }
+    #[inline]
     fn sub(&mut self, other: Self) {
         *self = self.wrapping_sub(other);
     }
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u32 is no larger")]
     fn share(self, part: u64) -> Self {
-        u64::from(self).share(part) as Self
+        // 32 bits times 17 and a half more: within 64.
+        (u64::from(self).wrapping_mul(part).wrapping_add(WHOLE / 2) / WHOLE) as Self
     }
 }
 
@@ -86,67 +94,67 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         }
     }
 
-    /// Moves the head to bucket `to`; never back.
+    /// Moves the head to bucket `to`, never back; `false` when it is there already.
     #[inline]
-    pub fn advance(&mut self, to: u64) {
+    pub fn advance(&mut self, to: u64) -> bool {
         if to <= self.head {
-            return;
+            return false;
         }
         let mut left = to - self.head;
         if left > BUCKETS * LAGS as u64 {
             self.clear();
             self.head = to;
-            return;
+            return true;
         }
-        while left > 0 {
-            let stride = left.min(BUCKETS);
-            self.shift(stride);
-            left -= stride;
+        while left > BUCKETS {
+            self.shift(BUCKETS);
+            left -= BUCKETS;
         }
+        self.shift(left);
+        true
     }
 
-    /// Moves on by at most one window.
+    /// Moves on by at least one bucket and at most one window.
     #[inline]
     fn shift(&mut self, stride: u64) {
         let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(shift_of(self.head + 1));
         self.head += stride;
-        self.tail = self.drop_last(slot(self.head));
-        for slot in ones(self.lanes[LAGS - 1].occupied & passed) {
-            self.drop_last(slot);
+        self.tail = self.bucket(LAGS - 1, slot(self.head));
+        let last = &mut self.lanes[LAGS - 1];
+        for slot in ones(last.occupied & passed) {
+            last.sum.sub(self.buckets[LAGS - 1][slot]);
         }
+        last.occupied &= !passed;
         for lag in (1..LAGS).rev() {
-            for slot in ones(self.lanes[lag - 1].occupied & passed) {
-                let value = self.lift(lag - 1, slot);
-                self.lay(lag, slot, value);
+            let moved = self.lanes[lag - 1].occupied & passed;
+            for slot in ones(moved) {
+                let value = self.buckets[lag - 1][slot];
+                self.buckets[lag][slot] = value;
+                self.lanes[lag - 1].sum.sub(value);
+                self.lanes[lag].sum.add(value);
             }
+            self.lanes[lag - 1].occupied ^= moved;
+            self.lanes[lag].occupied |= moved;
         }
     }
 
+    /// What a bucket holds. One that is not occupied may hold anything: it is not emptied when it
+    /// is left, only overwritten when it is entered.
     #[inline]
-    fn drop_last(&mut self, slot: usize) -> T {
-        self.lift(LAGS - 1, slot)
+    fn bucket(&self, lag: usize, slot: usize) -> T {
+        let is_occupied = self.lanes[lag].occupied & 1 << slot != 0;
+        if is_occupied { self.buckets[lag][slot] } else { T::default() }
     }
 
     /// Adds to a bucket.
     #[inline]
     fn lay(&mut self, lag: usize, slot: usize, value: T) {
+        let mut kept = self.bucket(lag, slot);
+        kept.add(value);
+        self.buckets[lag][slot] = kept;
         let lane = &mut self.lanes[lag];
         lane.sum.add(value);
         lane.occupied |= 1 << slot;
-        self.buckets[lag][slot].add(value);
-    }
-
-    /// Empties a bucket.
-    #[inline]
-    fn lift(&mut self, lag: usize, slot: usize) -> T {
-        let lane = &mut self.lanes[lag];
-        if lane.occupied & 1 << slot == 0 {
-            return T::default();
-        }
-        let value = std::mem::take(&mut self.buckets[lag][slot]);
-        lane.sum.sub(value);
-        lane.occupied &= !(1 << slot);
-        value
     }
 
     /// Adds to bucket `place`, not later than the head; `false` when it has left the window.
@@ -167,10 +175,14 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     pub fn take_back(&mut self, place: u64, value: T) {
         let age = self.head.saturating_sub(place);
         if age < BUCKETS * LAGS as u64 {
-            let mut kept = self.lift(lag_of(age), slot(place));
+            let (lag, slot) = (lag_of(age), slot(place));
+            let mut kept = self.bucket(lag, slot);
             kept.sub(value);
-            if kept != T::default() {
-                self.lay(lag_of(age), slot(place), kept);
+            self.buckets[lag][slot] = kept;
+            let lane = &mut self.lanes[lag];
+            lane.sum.sub(value);
+            if kept == T::default() {
+                lane.occupied &= !(1 << slot);
             }
         } else if age == BUCKETS * LAGS as u64 {
             self.tail.sub(value);
@@ -194,12 +206,14 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// The bucket just behind lag `lag - 1`.
     #[inline]
     fn behind(&self, lag: usize) -> T {
-        let slot = slot(self.head);
-        match self.lanes.get(lag) {
-            None => self.tail,
-            Some(lane) if lane.occupied & 1 << slot == 0 => T::default(),
-            Some(_) => self.buckets[lag][slot],
-        }
+        if lag < LAGS { self.bucket(lag, slot(self.head)) } else { self.tail }
+    }
+
+    /// Number of the newest bucket.
+    #[inline]
+    #[must_use]
+    pub fn head(&self) -> u64 {
+        self.head
     }
 
     /// Sum of the whole buckets of lag 0.
@@ -224,19 +238,15 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.tail = T::default();
-        for lag in 0..LAGS {
-            for slot in ones(self.lanes[lag].occupied) {
-                self.lift(lag, slot);
-            }
-        }
+        self.lanes = [Lane::default(); LAGS];
     }
 
     /// Sum of lag 0 counted again from its buckets, for tests of the running sum.
     #[must_use]
     pub fn recount(&self) -> T {
         let mut sum = T::default();
-        for &bucket in &self.buckets[0] {
-            sum.add(bucket);
+        for slot in ones(self.lanes[0].occupied) {
+            sum.add(self.buckets[0][slot]);
         }
         sum
     }
@@ -249,21 +259,25 @@ impl<T: Sum, const LAGS: usize> Default for Window<T, LAGS> {
 }
 
 /// Where a bucket lies in every lane.
+#[inline]
 fn slot(place: u64) -> usize {
     (place % BUCKETS) as usize
 }
 
 /// The same, as a distance to rotate by.
+#[inline]
 fn shift_of(place: u64) -> u32 {
     (place % BUCKETS) as u32
 }
 
 /// The lag of a bucket of that age.
+#[inline]
 fn lag_of(age: u64) -> usize {
     (age / BUCKETS) as usize
 }
 
 /// Positions of the bits that are set.
+#[inline]
 fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
     std::iter::from_fn(move || {
         let slot = bits.trailing_zeros();

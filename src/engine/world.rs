@@ -94,7 +94,7 @@ impl World {
         self.received = event.received;
         self.grid.advance(event.received);
         if self.since == 0 {
-            self.since = self.grid.now.0 / NS_PER_S;
+            self.since = self.grid.second;
         }
         self.reference.advance(self.grid.now);
         self.breadth.0.advance(self.grid.places[FAST]);
