@@ -102,26 +102,26 @@ impl Seconds {
         }
     }
 
-    /// Counts one event of second `second`, not later than the head.
+    /// Counts one event of second `second`, not later than the head; beyond 16 bits no more are.
     #[inline]
     pub fn put(&mut self, second: u64, venue: Venue) {
         let age = self.head.saturating_sub(second);
         if age <= LONG as u64 {
             let count = &mut self.all[at::<LONG_RING>(second)];
-            let before = *count;
-            *count = count.saturating_add(1);
-            if age > 0 {
-                self.long.sub(before);
-                self.long.add(*count);
+            if *count < u16::MAX {
+                if age > 0 {
+                    self.long.more(*count);
+                }
+                *count += 1;
             }
         }
         if age <= SHORT as u64 {
             let counts = &mut self.venues[at::<SHORT_RING>(second)];
-            let before = *counts;
-            counts[venue.index()] = counts[venue.index()].saturating_add(1);
-            if age > 0 {
-                self.short.sub(&before);
-                self.short.add(counts);
+            if counts[venue.index()] < u16::MAX {
+                if age > 0 {
+                    self.short.more(counts, venue.index());
+                }
+                counts[venue.index()] += 1;
             }
         }
     }
@@ -197,6 +197,12 @@ impl Long {
         self.squares += u64::from(count) * u64::from(count);
     }
 
+    /// One more event of a whole second that had `count`.
+    fn more(&mut self, count: u16) {
+        self.sum += 1;
+        self.squares += 2 * u64::from(count) + 1;
+    }
+
     fn sub(&mut self, count: u16) {
         self.sum -= u64::from(count);
         self.squares -= u64::from(count) * u64::from(count);
@@ -218,6 +224,15 @@ impl Short {
 
     fn sub(&mut self, counts: &Venues) {
         self.each(counts, |sum, value| *sum -= value);
+    }
+
+    /// One more event of venue `i` in a whole second that had `counts`.
+    fn more(&mut self, counts: &Venues, i: usize) {
+        self.sums[i] += 1;
+        for (j, &count) in counts.iter().enumerate() {
+            self.products[i.max(j)][i.min(j)] += u64::from(count);
+        }
+        self.products[i][i] += u64::from(counts[i]) + 1;
     }
 
     fn each(&mut self, counts: &Venues, apply: impl Fn(&mut u64, u64)) {

@@ -119,16 +119,16 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     fn shift(&mut self, stride: u64) {
         let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(shift_of(self.head + 1));
         self.head += stride;
-        self.tail = self.bucket(LAGS - 1, slot(self.head));
+        self.tail = self.buckets[LAGS - 1][slot(self.head)];
         let last = &mut self.lanes[LAGS - 1];
         for slot in ones(last.occupied & passed) {
-            last.sum.sub(self.buckets[LAGS - 1][slot]);
+            last.sum.sub(std::mem::take(&mut self.buckets[LAGS - 1][slot]));
         }
         last.occupied &= !passed;
         for lag in (1..LAGS).rev() {
             let moved = self.lanes[lag - 1].occupied & passed;
             for slot in ones(moved) {
-                let value = self.buckets[lag - 1][slot];
+                let value = std::mem::take(&mut self.buckets[lag - 1][slot]);
                 self.buckets[lag][slot] = value;
                 self.lanes[lag - 1].sum.sub(value);
                 self.lanes[lag].sum.add(value);
@@ -138,20 +138,10 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         }
     }
 
-    /// What a bucket holds. One that is not occupied may hold anything: it is not emptied when it
-    /// is left, only overwritten when it is entered.
-    #[inline]
-    fn bucket(&self, lag: usize, slot: usize) -> T {
-        let is_occupied = self.lanes[lag].occupied & 1 << slot != 0;
-        if is_occupied { self.buckets[lag][slot] } else { T::default() }
-    }
-
     /// Adds to a bucket.
     #[inline]
     fn lay(&mut self, lag: usize, slot: usize, value: T) {
-        let mut kept = self.bucket(lag, slot);
-        kept.add(value);
-        self.buckets[lag][slot] = kept;
+        self.buckets[lag][slot].add(value);
         let lane = &mut self.lanes[lag];
         lane.sum.add(value);
         lane.occupied |= 1 << slot;
@@ -176,12 +166,10 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         let age = self.head.saturating_sub(place);
         if age < BUCKETS * LAGS as u64 {
             let (lag, slot) = (lag_of(age), slot(place));
-            let mut kept = self.bucket(lag, slot);
+            let (kept, lane) = (&mut self.buckets[lag][slot], &mut self.lanes[lag]);
             kept.sub(value);
-            self.buckets[lag][slot] = kept;
-            let lane = &mut self.lanes[lag];
             lane.sum.sub(value);
-            if kept == T::default() {
+            if *kept == T::default() {
                 lane.occupied &= !(1 << slot);
             }
         } else if age == BUCKETS * LAGS as u64 {
@@ -193,20 +181,22 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     #[inline]
     #[must_use]
     pub fn read(&self, rest: u64) -> [T; LAGS] {
+        let mut lags = [T::default(); LAGS];
         let mut lent = T::default();
-        std::array::from_fn(|lag| {
-            let mut value = self.lanes[lag].sum;
-            value.sub(lent);
+        for (lag, value) in lags.iter_mut().enumerate() {
+            let mut sum = self.lanes[lag].sum;
+            sum.sub(lent);
             lent = self.behind(lag + 1).share(rest);
-            value.add(lent);
-            value
-        })
+            sum.add(lent);
+            *value = sum;
+        }
+        lags
     }
 
     /// The bucket just behind lag `lag - 1`.
     #[inline]
     fn behind(&self, lag: usize) -> T {
-        if lag < LAGS { self.bucket(lag, slot(self.head)) } else { self.tail }
+        if lag < LAGS { self.buckets[lag][slot(self.head)] } else { self.tail }
     }
 
     /// Number of the newest bucket.
@@ -238,15 +228,20 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.tail = T::default();
-        self.lanes = [Lane::default(); LAGS];
+        for (lane, buckets) in self.lanes.iter_mut().zip(&mut self.buckets) {
+            for slot in ones(lane.occupied) {
+                buckets[slot] = T::default();
+            }
+            *lane = Lane::default();
+        }
     }
 
     /// Sum of lag 0 counted again from its buckets, for tests of the running sum.
     #[must_use]
     pub fn recount(&self) -> T {
         let mut sum = T::default();
-        for slot in ones(self.lanes[0].occupied) {
-            sum.add(self.buckets[0][slot]);
+        for &bucket in &self.buckets[0] {
+            sum.add(bucket);
         }
         sum
     }
