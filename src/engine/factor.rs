@@ -16,8 +16,8 @@
 //! Velocity, acceleration and jerk are of arrivals (see [`super::row`]). Nothing is scored while no
 //! venue can be heard.
 
-use super::kinematics::{differences, variances};
-use super::row::{MINUTE, Reading, Row};
+use super::kinematics::{Lags, differences, variances};
+use super::row::{Load, MINUTE, Row, View};
 use super::settings::Settings;
 use crate::signal::{FACTOR_COUNT, FAST, SLOW, WINDOW_MS};
 
@@ -52,21 +52,23 @@ const FAST_S: f64 = WINDOW_MS[FAST] as f64 / 1e3;
 #[must_use]
 pub fn scores(
     row: &Row,
-    reading: &Reading,
+    view: View<'_>,
     settings: &Settings,
     scales: Scales,
     gate: Gate,
 ) -> [Option<f64>; FACTOR_COUNT] {
     let risk = &settings.risk;
-    let (acceleration, jerk) = motion(reading, settings.significance, gate);
+    let (acceleration, jerk) =
+        motion(view.fast().map(|load| load.arrivals), settings.significance, gate);
     [
         Some(climb(
-            velocity(reading, settings.burst_events) / scales.velocity,
+            velocity([BURST, SLOW, MINUTE].map(|i| view.now(i).arrivals), settings.burst_events)
+                / scales.velocity,
             &risk.velocity.rungs,
         )),
         Some(climb(acceleration / scales.acceleration, &risk.acceleration.rungs)),
         Some(climb(jerk / scales.acceleration, &risk.jerk.rungs)),
-        Some(climb(volume(reading, settings) / scales.volume, &risk.volume.rungs)),
+        Some(climb(volume(view.now(MINUTE), settings) / scales.volume, &risk.volume.rungs)),
         row.seconds.correlation.map(|value| climb(value, &risk.correlation.rungs)),
         row.seconds.clustering.map(|value| climb(value, &risk.clustering.rungs)),
     ]
@@ -100,15 +102,15 @@ pub fn weighted<const N: usize>(scores: &[Option<f64>; N], weights: &[f64; N]) -
     if share > 0.0 { (sum / share, share) } else { (0.0, 0.0) }
 }
 
-fn velocity(reading: &Reading, burst_events: u32) -> f64 {
-    let per_second = |i: usize| f64::from(reading.now[i].arrivals) * 1e3 / WINDOW_MS[i] as f64;
-    let burst = if reading.now[BURST].arrivals >= burst_events { per_second(BURST) } else { 0.0 };
-    0.4 * burst + 0.4 * per_second(SLOW) + 0.2 * per_second(MINUTE)
+/// Of the arrivals of 500 ms, 10 s and 60 s.
+fn velocity([burst, slow, minute]: [u32; 3], burst_events: u32) -> f64 {
+    let per_second = |arrivals, i: usize| f64::from(arrivals) * 1e3 / WINDOW_MS[i] as f64;
+    let burst = if burst >= burst_events { per_second(burst, BURST) } else { 0.0 };
+    0.4 * burst + 0.4 * per_second(slow, SLOW) + 0.2 * per_second(minute, MINUTE)
 }
 
 /// Acceleration and jerk, each 0 unless positive and beyond what a steady rate does by chance.
-fn motion(reading: &Reading, limit: f64, gate: Gate) -> (f64, f64) {
-    let arrivals = reading.fast.map(|load| load.arrivals);
+fn motion(arrivals: Lags<u32>, limit: f64, gate: Gate) -> (f64, f64) {
     if arrivals[0] < gate.dispersion || gate.symbols < gate.breadth {
         return (0.0, 0.0);
     }
@@ -127,8 +129,7 @@ fn motion(reading: &Reading, limit: f64, gate: Gate) -> (f64, f64) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "micro-dollars, for a score")]
-fn volume(reading: &Reading, settings: &Settings) -> f64 {
-    let minute = reading.now[MINUTE];
+fn volume(minute: Load, settings: &Settings) -> f64 {
     let usd = minute.usd as f64 / 1e6;
     let is_large = usd > settings.large_usd * f64::from(minute.events);
     if is_large { usd * settings.large_scale } else { usd }
@@ -157,7 +158,6 @@ pub fn scales(settings: &Settings, is_market: bool, shown: f64, regime: (f64, f6
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::row::Load;
 
     const RUNGS: [f64; 4] = [2.0, 5.0, 10.0, 20.0];
 
@@ -174,36 +174,26 @@ mod tests {
         assert_eq!(weighted(&[None, None], &[0.5, 0.5]), (0.0, 0.0));
     }
 
-    fn reading(fast: [u32; 3]) -> Reading {
-        let load = |n| Load { events: n, arrivals: n, usd: 0 };
-        Reading { fast: fast.map(load), ..Reading::default() }
-    }
-
     #[test]
     fn motion_counts_where_it_is_significant_dispersed_and_broad() {
         let gate = Gate { dispersion: 5, breadth: 3, symbols: 3 };
-        assert_eq!(motion(&reading([16, 0, 0]), 3.0, gate), (4.0, 2.0));
-        assert_eq!(motion(&reading([16, 8, 0]), 3.0, gate), (0.0, 0.0), "1.6 sd");
-        assert_eq!(motion(&reading([0, 16, 0]), 3.0, gate), (0.0, 0.0), "slowing down");
-        assert_eq!(motion(&reading([16, 0, 0]), 3.0, Gate { dispersion: 17, ..gate }).0, 0.0);
-        assert_eq!(motion(&reading([16, 0, 0]), 3.0, Gate { symbols: 2, ..gate }).0, 0.0);
+        assert_eq!(motion(([16, 0, 0]), 3.0, gate), (4.0, 2.0));
+        assert_eq!(motion(([16, 8, 0]), 3.0, gate), (0.0, 0.0), "1.6 sd");
+        assert_eq!(motion(([0, 16, 0]), 3.0, gate), (0.0, 0.0), "slowing down");
+        assert_eq!(motion(([16, 0, 0]), 3.0, Gate { dispersion: 17, ..gate }).0, 0.0);
+        assert_eq!(motion(([16, 0, 0]), 3.0, Gate { symbols: 2, ..gate }).0, 0.0);
     }
 
     #[test]
     fn velocity_needs_three_arrivals_in_half_a_second() {
-        let mut two = Reading::default();
-        two.now[BURST].arrivals = 2;
-        two.now[SLOW].arrivals = 10;
-        assert!((velocity(&two, 3) - 0.4).abs() < 1e-12);
-        two.now[BURST].arrivals = 3;
-        assert!((velocity(&two, 3) - 2.8).abs() < 1e-12);
+        assert!((velocity([2, 10, 0], 3) - 0.4).abs() < 1e-12);
+        assert!((velocity([3, 10, 0], 3) - 2.8).abs() < 1e-12);
     }
 
     #[test]
     fn large_events_weigh_more_in_volume() {
-        let mut reading = Reading::default();
-        reading.now[MINUTE] = Load { events: 2, arrivals: 2, usd: 200_000_000_000 };
+        let minute = Load { events: 2, arrivals: 2, usd: 200_000_000_000 };
         let settings = Settings::default();
-        assert!((volume(&reading, &settings) - 240_000.0).abs() < 1e-6);
+        assert!((volume(minute, &settings) - 240_000.0).abs() < 1e-6);
     }
 }

@@ -284,9 +284,13 @@ impl Engine {
             out.push(self.world.signal(row, name, &verdict, Kind::Heartbeat));
         }
         let is_due = row.said_at == Nanos(0) || now.since(row.said_at) >= self.world.state_ns();
-        if is_due && verdict.reading != row.said {
+        if !is_due {
+            return;
+        }
+        let reading = row.read(&self.world.grid);
+        if reading != row.said {
             out.push(self.world.report(row, name, &verdict, Kind::State));
-            row.said = verdict.reading;
+            row.said = reading;
             row.said_at = now;
         }
     }

@@ -124,6 +124,45 @@ impl Reading {
     }
 }
 
+/// The same, read as it is asked for: what every event is judged by is a small part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    row: &'a Row,
+    grid: &'a Grid,
+}
+
+impl View<'_> {
+    /// One window now.
+    #[inline]
+    #[must_use]
+    pub fn now(self, window: usize) -> Load {
+        let rest = self.grid.rest[window];
+        if window < FAST {
+            self.row.short[window].read(rest)[0].load()
+        } else if window > SLOW {
+            self.row.long[window - SLOW - 1].read(rest)[0].load()
+        } else if window == FAST {
+            self.row.fast.read(rest)[0].load()
+        } else {
+            self.row.slow.read(rest)[0].load()
+        }
+    }
+
+    /// The 2 s window of lag 0, 1 and 2.
+    #[inline]
+    #[must_use]
+    pub fn fast(self) -> Lags<Load> {
+        self.row.fast.read(self.grid.rest[FAST]).map(Packed::load)
+    }
+
+    /// The 10 s window of lag 0, 1 and 2.
+    #[inline]
+    #[must_use]
+    pub fn slow(self) -> Lags<Load> {
+        self.row.slow.read(self.grid.rest[SLOW]).map(Packed::load)
+    }
+}
+
 /// A liquidation, as far as a row is concerned.
 #[derive(Clone, Copy, Debug)]
 pub struct Hit {
@@ -278,24 +317,22 @@ impl Row {
         self.shown += (share - self.shown) / 16.0;
     }
 
-    /// What the windows say.
+    /// What the windows say, each for itself.
+    #[inline]
+    #[must_use]
+    pub fn view<'a>(&'a self, grid: &'a Grid) -> View<'a> {
+        View { row: self, grid }
+    }
+
+    /// What the windows say, all of them.
     #[must_use]
     pub fn read(&self, grid: &Grid) -> Reading {
-        let fast = self.fast.read(grid.rest[FAST]).map(Packed::load);
-        let slow = self.slow.read(grid.rest[SLOW]).map(Packed::load);
-        let [first, second] = &self.short;
-        let [half_minute, minute, widest] = &self.long;
-        let single = |window: &Window<Packed, 1>, i: usize| window.read(grid.rest[i])[0].load();
-        let now = [
-            single(first, 0),
-            single(second, 1),
-            fast[0],
-            slow[0],
-            single(half_minute, SLOW + 1),
-            single(minute, MINUTE),
-            single(widest, WIDEST),
-        ];
-        Reading { now, fast, slow }
+        let view = self.view(grid);
+        Reading {
+            now: std::array::from_fn(|window| view.now(window)),
+            fast: view.fast(),
+            slow: view.slow(),
+        }
     }
 
     /// Whether nothing is left to decay or to say.

@@ -6,7 +6,7 @@ use super::grid::Grid;
 use super::kinematics::motion;
 use super::regime::Reference;
 use super::risk;
-use super::row::{MINUTE, Reading, Row};
+use super::row::{MINUTE, Row};
 use super::seconds::Watch;
 use super::settings::Settings;
 use super::signal::{Surroundings, components, probability};
@@ -49,7 +49,6 @@ pub struct World {
 /// What a look at a row found.
 #[derive(Debug)]
 pub struct Verdict {
-    pub reading: Reading,
     breadth: u32,
     factors: [Option<f64>; FACTOR_COUNT],
     components: [Option<f64>; COMPONENT_COUNT],
@@ -130,12 +129,12 @@ impl World {
     }
 
     pub fn judge(&self, row: &Row, is_market: bool) -> Verdict {
-        let reading = row.read(&self.grid);
+        let view = row.view(&self.grid);
         let settings = &self.settings;
         let breadth = if is_market {
             self.breadth.read(&self.grid)
         } else {
-            u32::from(reading.now[FAST].events > 0)
+            u32::from(view.now(FAST).events > 0)
         };
         let scales_now = self.reference.scales();
         let (dispersion, least) = if is_market {
@@ -147,13 +146,7 @@ impl World {
         let factors = if self.feeds.live == 0 {
             [None; FACTOR_COUNT]
         } else {
-            scores(
-                row,
-                &reading,
-                settings,
-                scales(settings, is_market, row.shown, scales_now),
-                gate,
-            )
+            scores(row, view, settings, scales(settings, is_market, row.shown, scales_now), gate)
         };
         let around = Surroundings {
             oi_change: row.quotes.oi_change,
@@ -162,7 +155,7 @@ impl World {
         };
         let components = components(&factors, around, settings);
         let (probability, share) = probability(&components, &self.signal_weights);
-        Verdict { reading, breadth, factors, components, probability, share, scales: scales_now }
+        Verdict { breadth, factors, components, probability, share, scales: scales_now }
     }
 
     /// A numbered signal.
@@ -173,7 +166,7 @@ impl World {
     }
 
     pub fn report(&self, row: &Row, name: Symbol, verdict: &Verdict, kind: Kind) -> Report {
-        let reading = &verdict.reading;
+        let reading = row.read(&self.grid);
         let (risk, _) = risk::risk(&verdict.factors, &self.risk_weights);
         let coverage = verdict.share * self.feeds.share();
         let arrivals = reading.now[MINUTE].arrivals;
