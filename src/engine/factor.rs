@@ -77,11 +77,15 @@ pub fn scores(
 /// Where a value stands on its rungs, 0..100.
 #[must_use]
 pub fn climb(value: f64, rungs: &[f64; 4]) -> f64 {
+    // In a quiet market most values are none.
+    if value <= 0.0 {
+        return 0.0;
+    }
     let mut below = 0.0;
     let mut score = 0.0;
     for &rung in rungs {
         if value < rung {
-            return score + 25.0 * ((value - below) / (rung - below)).max(0.0);
+            return score + 25.0 * ((value - below) / (rung - below));
         }
         below = rung;
         score += 25.0;
@@ -94,10 +98,10 @@ pub fn climb(value: f64, rungs: &[f64; 4]) -> f64 {
 pub fn weighted<const N: usize>(scores: &[Option<f64>; N], weights: &[f64; N]) -> (f64, f64) {
     let (mut sum, mut share) = (0.0, 0.0);
     for (score, weight) in scores.iter().zip(weights) {
-        if let Some(score) = score {
-            sum += score * weight;
-            share += weight;
-        }
+        // What is missing adds two zeros, which costs less than going round it.
+        let (score, weight) = score.map_or((0.0, 0.0), |score| (score, *weight));
+        sum += score * weight;
+        share += weight;
     }
     if share > 0.0 { (sum / share, share) } else { (0.0, 0.0) }
 }
