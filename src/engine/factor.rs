@@ -58,11 +58,10 @@ pub fn scores(
     gate: Gate,
 ) -> [Option<f64>; FACTOR_COUNT] {
     let risk = &settings.risk;
-    let (acceleration, jerk) =
-        motion(view.fast().map(|load| load.arrivals), settings.significance, gate);
+    let (acceleration, jerk) = motion(view.fast(), settings.significance, gate);
     [
         Some(climb(
-            velocity([BURST, SLOW, MINUTE].map(|i| view.now(i).arrivals), settings.burst_events)
+            velocity([BURST, SLOW, MINUTE].map(|i| view.arrivals(i)), settings.burst_events)
                 / scales.velocity,
             &risk.velocity.rungs,
         )),

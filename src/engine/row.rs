@@ -12,7 +12,7 @@ use super::quotes::Quotes;
 use super::seconds::{Seconds, Watch};
 use super::settings::Shown;
 use super::signal::Standing;
-use super::window::{Sum, Window};
+use super::window::{Share, Sum, Window};
 use crate::event::{Completeness, Event, Side, Usd};
 use crate::signal::{FAST, Level, SLOW, WINDOW_COUNT};
 use crate::time::{NS_PER_S, Nanos};
@@ -48,6 +48,32 @@ struct Sides {
     short: u64,
 }
 
+impl Sum for Load {
+    #[inline]
+    fn add(&mut self, other: Self) {
+        self.events.add(other.events);
+        self.arrivals.add(other.arrivals);
+        self.usd.add(other.usd);
+    }
+    #[inline]
+    fn sub(&mut self, other: Self) {
+        self.events.sub(other.events);
+        self.arrivals.sub(other.arrivals);
+        self.usd.sub(other.usd);
+    }
+}
+
+impl Share for Load {
+    #[inline]
+    fn share(self, part: u64) -> Self {
+        Self {
+            events: self.events.share(part),
+            arrivals: self.arrivals.share(part),
+            usd: self.usd.share(part),
+        }
+    }
+}
+
 /// A [`Load`] as it lies in a bucket: both counts in one word, so that they are added at once. A
 /// window never holds 2^32 of either, so neither runs into the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -64,9 +90,15 @@ impl Packed {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "each half of the word")]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half of the word")]
     fn load(self) -> Load {
-        Load { events: self.counts as u32, arrivals: (self.counts >> 32) as u32, usd: self.usd }
+        Load { events: self.counts as u32, arrivals: self.arrivals(), usd: self.usd }
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word")]
+    fn arrivals(self) -> u32 {
+        (self.counts >> 32) as u32
     }
 }
 
@@ -81,12 +113,6 @@ impl Sum for Packed {
         self.counts.sub(other.counts);
         self.usd.sub(other.usd);
     }
-    #[inline]
-    fn share(self, part: u64) -> Self {
-        let Load { events, arrivals, usd } = self.load();
-        let counts = u64::from(events.share(part)) | u64::from(arrivals.share(part)) << 32;
-        Self { counts, usd: usd.share(part) }
-    }
 }
 
 impl Sum for Sides {
@@ -98,6 +124,9 @@ impl Sum for Sides {
         self.long.sub(other.long);
         self.short.sub(other.short);
     }
+}
+
+impl Share for Sides {
     fn share(self, part: u64) -> Self {
         Self { long: self.long.share(part), short: self.short.share(part) }
     }
@@ -136,30 +165,35 @@ impl View<'_> {
     #[inline]
     #[must_use]
     pub fn now(self, window: usize) -> Load {
-        let rest = self.grid.rest[window];
+        self.part(window, Packed::load)
+    }
+
+    /// The arrivals of one window now.
+    #[inline]
+    #[must_use]
+    pub fn arrivals(self, window: usize) -> u32 {
+        self.part(window, Packed::arrivals)
+    }
+
+    /// The arrivals of the 2 s window of lag 0, 1 and 2.
+    #[inline]
+    #[must_use]
+    pub fn fast(self) -> Lags<u32> {
+        self.row.fast.read(self.grid.rest[FAST], Packed::arrivals)
+    }
+
+    #[inline]
+    fn part<P: Share>(self, window: usize, part: impl Fn(Packed) -> P) -> P {
+        let (row, rest) = (self.row, self.grid.rest[window]);
         if window < FAST {
-            self.row.short[window].read(rest)[0].load()
+            row.short[window].read(rest, part)[0]
         } else if window > SLOW {
-            self.row.long[window - SLOW - 1].read(rest)[0].load()
+            row.long[window - SLOW - 1].read(rest, part)[0]
         } else if window == FAST {
-            self.row.fast.read(rest)[0].load()
+            row.fast.read(rest, part)[0]
         } else {
-            self.row.slow.read(rest)[0].load()
+            row.slow.read(rest, part)[0]
         }
-    }
-
-    /// The 2 s window of lag 0, 1 and 2.
-    #[inline]
-    #[must_use]
-    pub fn fast(self) -> Lags<Load> {
-        self.row.fast.read(self.grid.rest[FAST]).map(Packed::load)
-    }
-
-    /// The 10 s window of lag 0, 1 and 2.
-    #[inline]
-    #[must_use]
-    pub fn slow(self) -> Lags<Load> {
-        self.row.slow.read(self.grid.rest[SLOW]).map(Packed::load)
     }
 }
 
@@ -330,8 +364,8 @@ impl Row {
         let view = self.view(grid);
         Reading {
             now: std::array::from_fn(|window| view.now(window)),
-            fast: view.fast(),
-            slow: view.slow(),
+            fast: self.fast.read(grid.rest[FAST], Packed::load),
+            slow: self.slow.read(grid.rest[SLOW], Packed::load),
         }
     }
 
@@ -358,7 +392,7 @@ impl Row {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "for a ratio")]
     pub fn imbalance(&self, grid: &Grid) -> Option<f64> {
-        let [Sides { long, short }] = self.sides.read(grid.rest[MINUTE]);
+        let [Sides { long, short }] = self.sides.read(grid.rest[MINUTE], |sides| sides);
         let (long, short) = (long as f64, short as f64);
         (long + short > 0.0).then(|| (long - short) / (long + short))
     }

@@ -23,6 +23,10 @@ pub trait Sum: Copy + Default + PartialEq {
     fn add(&mut self, other: Self);
     /// Takes `other`, which is part of it, away.
     fn sub(&mut self, other: Self);
+}
+
+/// A [`Sum`] that can be divided.
+pub trait Share: Sum {
     /// The given share of it, in [`WHOLE`]ths, to the nearest integer.
     fn share(self, part: u64) -> Self;
 }
@@ -36,6 +40,9 @@ impl Sum for u64 {
     fn sub(&mut self, other: Self) {
         *self = self.wrapping_sub(other);
     }
+}
+
+impl Share for u64 {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u64 is no larger")]
     fn share(self, part: u64) -> Self {
@@ -54,6 +61,9 @@ impl Sum for u32 {
     fn sub(&mut self, other: Self) {
         *self = self.wrapping_sub(other);
     }
+}
+
+impl Share for u32 {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "a share of a u32 is no larger")]
     fn share(self, part: u64) -> Self {
@@ -177,16 +187,17 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         }
     }
 
-    /// What lies within each lag, when `rest` (in [`WHOLE`]ths) of the head bucket is to come.
+    /// What lies within each lag, when `rest` (in [`WHOLE`]ths) of the head bucket is to come: of
+    /// all that the buckets hold, the part that `part` takes.
     #[inline]
     #[must_use]
-    pub fn read(&self, rest: u64) -> [T; LAGS] {
-        let mut lags = [T::default(); LAGS];
-        let mut lent = T::default();
+    pub fn read<P: Share>(&self, rest: u64, part: impl Fn(T) -> P) -> [P; LAGS] {
+        let mut lags = [P::default(); LAGS];
+        let mut lent = P::default();
         for (lag, value) in lags.iter_mut().enumerate() {
-            let mut sum = self.lanes[lag].sum;
+            let mut sum = part(self.lanes[lag].sum);
             sum.sub(lent);
-            lent = self.behind(lag + 1).share(rest);
+            lent = part(self.behind(lag + 1)).share(rest);
             sum.add(lent);
             *value = sum;
         }
@@ -285,6 +296,10 @@ fn ones(mut bits: u64) -> impl Iterator<Item = usize> {
 mod tests {
     use super::*;
 
+    fn whole(value: u64) -> u64 {
+        value
+    }
+
     #[test]
     fn a_bucket_passes_through_every_lag_and_leaves() {
         let mut window = Window::<u64, 3>::new();
@@ -293,7 +308,7 @@ mod tests {
         let seen = [0, 63, 64, 127, 128, 191, 192, 193].map(|age| {
             let mut moved = window.clone();
             moved.advance(1_000 + age);
-            moved.read(WHOLE / 2)
+            moved.read(WHOLE / 2, whole)
         });
         assert_eq!(seen[..2], [[8, 0, 0]; 2]);
         assert_eq!(seen[2], [4, 4, 0], "half of the oldest bucket is still inside");
@@ -312,7 +327,7 @@ mod tests {
             let mut walk = leap.clone();
             leap.advance(500 + total);
             (1..=total).for_each(|step| walk.advance(500 + step));
-            assert_eq!(leap.read(WHOLE / 3), walk.read(WHOLE / 3), "{total} steps");
+            assert_eq!(leap.read(WHOLE / 3, whole), walk.read(WHOLE / 3, whole), "{total} steps");
             assert_eq!(leap.tail, walk.tail);
         }
     }
@@ -323,7 +338,7 @@ mod tests {
         window.advance(100);
         assert!(window.put(36, 2), "the oldest bucket is partly inside");
         assert!(!window.put(35, 2));
-        assert_eq!((window.read(WHOLE), window.read(0)), ([2], [0]));
+        assert_eq!((window.read(WHOLE, whole), window.read(0, whole)), ([2], [0]));
     }
 
     #[test]

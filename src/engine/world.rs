@@ -236,7 +236,7 @@ impl Breadth {
     }
 
     pub fn read(&self, grid: &Grid) -> u32 {
-        let [symbols] = self.0.read(grid.rest[FAST]);
+        let [symbols] = self.0.read(grid.rest[FAST], |symbols| symbols);
         symbols
     }
 }
