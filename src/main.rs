@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use foreshock::config::{Config, Layers};
+use foreshock::run::backtest::{Options, Rows};
 use foreshock::run::{self, Failure};
+use foreshock::signal::Level;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -77,6 +79,9 @@ enum Command {
         #[arg(long, value_parser = duration, value_name = "TIME")]
         duration: Option<Duration>,
     },
+    /// Plays labelled recordings through the engine: hits, leads, false alarms, rules to beat.
+    #[command(after_help = BACKTEST, after_long_help = BACKTEST)]
+    Backtest(Box<BacktestArgs>),
     /// Only the simulated venues, for others to connect to.
     #[command(after_help = "Example:\n  foreshock simulate --port 9443 --ca ca.pem")]
     Simulate {
@@ -113,6 +118,113 @@ enum Command {
     },
     /// Checks the configuration; shows the plan and where each value came from.
     Check,
+}
+
+const BACKTEST: &str = "\
+Moments (UTC; a lead is the moment minus the alarm, + is earlier):
+  onset   first liquidation, from the label's start on, at which those of 10 s are more than
+          m + 4 sqrt(m) + 3; m is their mean over the half hour before; else the label's start
+  break   beginning of the first BTC candle that moves by --break % (1 min; times the root of its
+          minutes if longer)
+  peak    the second with most USD within the minute that begins at the label's peak_ms
+
+Alarms, the same for every detector: one ends when the detector was off for 60 s. A cascade is hit by
+an alarm that stands between 60 s before its label and its end, in time by one that rises before its
+peak; a hard negative by one that stands from 10 s before to 60 s after it.
+Prices: a candle is shown to the engine after its end, as a walk over the time of the next one: the
+regime sees how far the price moved, one to two candles late, and no single second of it.
+
+Example:
+  foreshock backtest --events data/*/events.csv.gz --prices data/prices/*.csv.gz \\
+      --labels labels.csv --quiet quiet_intervals.csv --negatives hard_negatives.csv";
+
+#[derive(Args)]
+struct BacktestArgs {
+    /// Recordings of events; a recording is named by its folder.
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    events: Vec<PathBuf>,
+    /// Candles (`ts_ms,open,high,low,close,volume`, the symbol in the name) and recorded trades.
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    prices: Vec<PathBuf>,
+    /// Labelled cascades: CSV with `dataset,start_ms,peak_ms,end_ms,kind`.
+    #[arg(long, value_name = "FILE")]
+    labels: Option<PathBuf>,
+    /// Quiet stretches: CSV with `dataset,start_ms,end_ms`.
+    #[arg(long, value_name = "FILE")]
+    quiet: Option<PathBuf>,
+    /// Bursts that must not alarm, columns as in --labels.
+    #[arg(long, value_name = "FILE")]
+    negatives: Option<PathBuf>,
+    /// Stretches that are left out of scoring, columns as in --labels.
+    #[arg(long, value_name = "FILE")]
+    ambiguous: Option<PathBuf>,
+    /// The level that is an alarm.
+    #[arg(long, default_value = "alert")]
+    level: LevelArg,
+    /// Whose alarms are compared with the rules: the whole market's, or any row's.
+    #[arg(long, default_value = "MARKET", ignore_case = true)]
+    symbol: RowsArg,
+    /// How far a one-minute candle moves when the price breaks, per cent.
+    #[arg(long = "break", default_value_t = 0.3, value_parser = percent, value_name = "PERCENT")]
+    break_percent: f64,
+    /// How the report is written.
+    #[arg(long, default_value = "text")]
+    format: Format,
+}
+
+impl BacktestArgs {
+    fn options(self) -> Options {
+        Options {
+            events: self.events,
+            prices: self.prices,
+            labels: self.labels,
+            quiet: self.quiet,
+            negatives: self.negatives,
+            ambiguous: self.ambiguous,
+            level: self.level.level(),
+            rows: match self.symbol {
+                RowsArg::Market => Rows::Market,
+                RowsArg::Any => Rows::Any,
+            },
+            break_percent: self.break_percent,
+            json: matches!(self.format, Format::Json),
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LevelArg {
+    Watch,
+    Alert,
+    Critical,
+    Extreme,
+}
+
+impl LevelArg {
+    fn level(self) -> Level {
+        match self {
+            Self::Watch => Level::Watch,
+            Self::Alert => Level::Alert,
+            Self::Critical => Level::Critical,
+            Self::Extreme => Level::Extreme,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RowsArg {
+    /// The row MARKET.
+    #[value(name = "MARKET")]
+    Market,
+    /// Any row.
+    #[value(name = "ANY")]
+    Any,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -172,6 +284,7 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         Command::Replay { files, speed, out, duration } => {
             run::replay::replay(&config, &files, speed.per_second(), out.as_deref(), duration)
         }
+        Command::Backtest(args) => run::backtest::backtest(&config, &args.options()),
         Command::Simulate { port, seed, ca, duration } => {
             run::simulate::simulate(port, seed, &ca, duration)
         }
@@ -187,6 +300,12 @@ fn greet() -> Result<(), Failure> {
     let help = Cli::command().render_help();
     let _ = if out.is_terminal() { write!(out, "{}", help.ansi()) } else { write!(out, "{help}") };
     Ok(())
+}
+
+fn percent(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "expected a number such as 0.3")?;
+    let fits = value > 0.0 && value <= 50.0;
+    fits.then_some(value).ok_or_else(|| "must be above 0 and at most 50".to_owned())
 }
 
 /// `90`, `90s`, `15m`, `2h`, `250ms`.

@@ -11,6 +11,7 @@ pub mod pipeline;
 pub mod account;
 pub mod decode;
 pub mod replay;
+pub mod backtest;
 pub mod simulate;
 pub mod live;
 pub mod demo;

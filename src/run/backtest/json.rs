@@ -1,0 +1,96 @@
+//! The report as one JSON object: the same input gives the same bytes.
+
+use serde_json::{Value, json};
+
+use super::score::Hit;
+use super::table::{Sum, median};
+use super::{Detector, Played, Report};
+
+/// The whole report, indented.
+#[must_use]
+pub fn write(report: &Report<'_>) -> String {
+    format!("{:#}", value(report))
+}
+
+fn value(report: &Report<'_>) -> Value {
+    let played = report.played;
+    let detectors = report.detectors();
+    let sums = |played: &[Played]| -> Vec<Value> {
+        detectors.iter().map(|&detector| sum(played, detector)).collect()
+    };
+    let recordings = played.iter().map(|one| {
+        json!({
+            "name": one.name,
+            "events": one.trace.prints.len(),
+            "refused": one.trace.refused,
+            "sessions": one.sessions,
+            "quiet_hours": rounded(one.known.quiet_hours()),
+            "cascades": cascades(one, &detectors),
+            "detectors": sums(std::slice::from_ref(one)),
+        })
+    });
+    let matched = report.matched().into_iter().flatten();
+    json!({
+        "level": report.level.name(),
+        "recordings": recordings.collect::<Vec<_>>(),
+        "all": sums(played),
+        "at_no_more_false_alarms": matched.map(|detector| sum(played, detector)).collect::<Vec<_>>(),
+    })
+}
+
+fn sum(played: &[Played], detector: Detector) -> Value {
+    let sum = Sum::of(played, detector);
+    let middle = |of: fn(&Hit) -> Option<f64>| median(sum.leads(of)).map(rounded);
+    json!({
+        "detector": detector.name(),
+        "fast": sum.fast.1,
+        "fast_hit": sum.fast.0,
+        "fast_in_time": sum.fast_in_time,
+        "slow": sum.slow.1,
+        "slow_hit": sum.slow.0,
+        "slow_in_time": sum.slow_in_time,
+        "median_lead_s": {
+            "onset": middle(|hit| Some(hit.onset)),
+            "break": middle(|hit| hit.broke),
+            "peak": middle(|hit| Some(hit.peak)),
+        },
+        "quiet_alarms": sum.quiet,
+        "quiet_alarms_per_24h": sum.per_day().map(rounded),
+        "negatives": sum.negatives.1,
+        "negatives_alarmed": sum.negatives.0,
+        "elsewhere": sum.elsewhere,
+        "alarms": sum.alarms,
+        "edges": sum.edges,
+    })
+}
+
+fn cascades(played: &Played, detectors: &[Detector]) -> Vec<Value> {
+    let scores: Vec<_> = detectors.iter().map(|&d| (d.name(), played.score(d))).collect();
+    let cascade = |(i, cascade): (usize, &super::score::Cascade)| {
+        let alarms = scores.iter().map(|(name, score)| {
+            let hit = score.hits.get(i).copied().flatten();
+            let value = hit.map(|hit| {
+                json!({
+                    "at_ms": hit.at,
+                    "lead_s": { "onset": hit.onset, "break": hit.broke, "peak": hit.peak },
+                })
+            });
+            json!({ "detector": name, "alarm": value })
+        });
+        json!({
+            "kind": cascade.label.kind,
+            "start_ms": cascade.label.start,
+            "onset_ms": cascade.onset,
+            "break_ms": cascade.broke,
+            "peak_ms": cascade.peak,
+            "end_ms": cascade.label.end,
+            "alarms": alarms.collect::<Vec<_>>(),
+        })
+    };
+    played.known.cascades.iter().enumerate().map(cascade).collect()
+}
+
+/// To the thousandth.
+fn rounded(value: f64) -> f64 {
+    (value * 1e3).round() / 1e3
+}

@@ -1,0 +1,253 @@
+//! `foreshock backtest`: how early, how often, how wrongly the engine would have warned.
+//!
+//! [`play`] sends recordings (and [`prices`]) through the real engine, as `replay` does, and notes its
+//! [`alarm`]s beside those of the [`rules`] to beat; [`labels`] say what was there; [`score`] brings
+//! them together; [`table`] and [`json`] say it.
+
+pub mod labels;
+pub mod prices;
+pub mod alarm;
+pub mod rules;
+pub mod play;
+pub mod score;
+pub mod bar;
+pub mod table;
+pub mod json;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use self::alarm::Alarms;
+use self::bar::Bar;
+use self::play::{Dataset, LEVELS, Trace, Wish};
+use self::prices::Prices;
+use self::rules::{RULES, SCALES};
+use self::score::{Known, Lists, Score};
+use super::Failure;
+use crate::config::Config;
+use crate::engine::Settings;
+use crate::signal::Level;
+
+/// Which rows of the engine may alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// The row `MARKET`.
+    Market,
+    /// Any row.
+    Any,
+}
+
+/// What to play, against what, and what to say.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Recordings of events; the name of the folder is the dataset's.
+    pub events: Vec<PathBuf>,
+    /// Candles and recorded trades.
+    pub prices: Vec<PathBuf>,
+    /// Labelled cascades.
+    pub labels: Option<PathBuf>,
+    /// Quiet stretches.
+    pub quiet: Option<PathBuf>,
+    /// Bursts at a flat price.
+    pub negatives: Option<PathBuf>,
+    /// Neither.
+    pub ambiguous: Option<PathBuf>,
+    /// An alarm is this level, or above.
+    pub level: Level,
+    /// Whose alarms the rules are compared with.
+    pub rows: Rows,
+    /// How far a candle of one minute moves when the price breaks, per cent.
+    pub break_percent: f64,
+    /// JSON instead of tables.
+    pub json: bool,
+}
+
+/// Plays, scores, says.
+///
+/// # Errors
+/// Unreadable input (1).
+pub fn backtest(config: &Config, options: &Options) -> Result<(), Failure> {
+    let input = Input::read(options).map_err(Failure::running)?;
+    let played = input.play(&config.engine, &Wish::default()).map_err(Failure::running)?;
+    let report = Report { level: options.level, rows: options.rows, played: &played };
+    if options.json {
+        println!("{}", json::write(&report));
+    } else {
+        print!("{}", table::write(&report));
+    }
+    Ok(())
+}
+
+/// Everything that was read.
+struct Input {
+    datasets: Vec<Dataset>,
+    prices: Prices,
+    lists: Lists,
+}
+
+impl Input {
+    fn read(options: &Options) -> Result<Self, String> {
+        let list = |path: &Option<PathBuf>| path.as_deref().map_or(Ok(Vec::new()), labels::read);
+        let lists = Lists {
+            labels: list(&options.labels)?,
+            quiet: list(&options.quiet)?,
+            negatives: list(&options.negatives)?,
+            ambiguous: list(&options.ambiguous)?,
+            break_percent: options.break_percent,
+        };
+        let datasets: Result<Vec<_>, _> =
+            options.events.iter().map(|path| Dataset::read(path)).collect();
+        let datasets = datasets?;
+        let spans: Vec<_> = datasets.iter().flat_map(Dataset::spans).collect();
+        Ok(Self { prices: Prices::read(&options.prices, &spans)?, datasets, lists })
+    }
+
+    /// Plays all recordings, as many at a time as there are cores. The order of the results is that
+    /// of the recordings.
+    fn play(&self, settings: &Settings, wish: &Wish) -> Result<Vec<Played>, String> {
+        let bar = Bar::new(self.datasets.iter().map(Dataset::length_ms).sum());
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut done = Vec::new();
+            while let Some((i, dataset)) = self.take(&next) {
+                done.push((i, self.play_one(dataset, settings, wish, &bar)));
+            }
+            done
+        };
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        let mut all: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> =
+                (0..cores.min(self.datasets.len())).map(|_| scope.spawn(work)).collect();
+            let joined = threads.into_iter().map(thread::ScopedJoinHandle::join);
+            joined.flat_map(|done| done.unwrap_or_else(|e| std::panic::resume_unwind(e))).collect()
+        });
+        bar.end();
+        all.sort_by_key(|(i, _)| *i);
+        all.into_iter().map(|(_, played)| played).collect()
+    }
+
+    fn take(&self, next: &AtomicUsize) -> Option<(usize, &Dataset)> {
+        let i = next.fetch_add(1, Ordering::Relaxed);
+        Some((i, self.datasets.get(i)?))
+    }
+
+    fn play_one(
+        &self,
+        dataset: &Dataset,
+        settings: &Settings,
+        wish: &Wish,
+        bar: &Bar,
+    ) -> Result<Played, String> {
+        let mut share = bar.share(dataset.length_ms());
+        let progress = &mut |ms| share.reached(ms);
+        let trace = play::play(dataset, &self.prices, settings, wish, progress)?;
+        let known = Known::of(dataset, &self.lists, &trace.prints, &self.prices);
+        Ok(Played { name: dataset.name.clone(), sessions: dataset.sessions.len(), trace, known })
+    }
+}
+
+/// One recording, played.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// Name of the dataset.
+    pub name: String,
+    /// Number of sessions.
+    pub sessions: usize,
+    /// What was noted.
+    pub trace: Trace,
+    /// What was known.
+    pub known: Known,
+}
+
+/// A detector that alarms.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Detector {
+    /// The engine, at [`LEVELS`] of this position and above.
+    Engine(Rows, usize),
+    /// A rule of [`RULES`], at [`SCALES`] of this position.
+    Rule(usize, usize),
+}
+
+impl Detector {
+    /// What it is called in tables.
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Engine(Rows::Market, _) => "foreshock MARKET".to_owned(),
+            Self::Engine(Rows::Any, _) => "foreshock any row".to_owned(),
+            Self::Rule(rule, scale) => {
+                let name = RULES.get(rule).copied().unwrap_or_default();
+                let scale = SCALES.get(scale).copied().unwrap_or(1.0);
+                if scale == 1.0 { name.to_owned() } else { format!("{name} x{scale}") }
+            }
+        }
+    }
+
+    fn alarms(self, trace: &Trace) -> Option<&Alarms> {
+        match self {
+            Self::Engine(Rows::Market, level) => trace.market.get(level),
+            Self::Engine(Rows::Any, level) => trace.any.get(level),
+            Self::Rule(rule, scale) => trace.rules.get(scale)?.get(rule),
+        }
+    }
+}
+
+impl Played {
+    /// How a detector did on this recording.
+    #[must_use]
+    pub fn score(&self, detector: Detector) -> Score {
+        detector.alarms(&self.trace).map(|alarms| self.known.score(alarms)).unwrap_or_default()
+    }
+}
+
+/// What a report is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The level that is an alarm.
+    pub level: Level,
+    /// Whose alarms the rules are compared with.
+    pub rows: Rows,
+    /// The recordings.
+    pub played: &'a [Played],
+}
+
+impl Report<'_> {
+    /// The engine's detector that the rules are compared with.
+    #[must_use]
+    pub fn own(&self) -> Detector {
+        Detector::Engine(self.rows, self.level_index())
+    }
+
+    fn level_index(&self) -> usize {
+        LEVELS.iter().position(|level| *level == self.level).unwrap_or(1)
+    }
+
+    /// The engine's two, then the rules as they are written.
+    #[must_use]
+    pub fn detectors(&self) -> Vec<Detector> {
+        let level = self.level_index();
+        let written = SCALES.iter().position(|&scale| scale == 1.0).unwrap_or_default();
+        let own = [Rows::Market, Rows::Any].map(|rows| Detector::Engine(rows, level));
+        own.into_iter().chain((0..RULES.len()).map(|rule| Detector::Rule(rule, written))).collect()
+    }
+
+    /// False alarms over all recordings: in quiet time, and on hard negatives.
+    #[must_use]
+    pub fn false_alarms(&self, detector: Detector) -> usize {
+        let scores = self.played.iter().map(|played| played.score(detector));
+        scores.map(|score| score.quiet + score.negatives).sum()
+    }
+
+    /// Each rule with the lowest thresholds at which it gives no more false alarms than the engine's
+    /// detector; `None` where it always does.
+    #[must_use]
+    pub fn matched(&self) -> Vec<Option<Detector>> {
+        let most = self.false_alarms(self.own());
+        let scaled = |rule| {
+            let mut all = (0..SCALES.len()).map(|scale| Detector::Rule(rule, scale));
+            all.find(|&detector| self.false_alarms(detector) <= most)
+        };
+        (0..RULES.len()).map(scaled).collect()
+    }
+}
