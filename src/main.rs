@@ -122,10 +122,10 @@ enum Command {
 
 const BACKTEST: &str = "\
 Moments (UTC; a lead is the moment minus the alarm, + is earlier):
-  onset   first liquidation, from the label's start on, at which those of 10 s are more than
+  onset   first liquidation at which those of 10 s, from the label's start on, are more than
           m + 4 sqrt(m) + 3; m is their mean over the half hour before; else the label's start
-  break   beginning of the first BTC candle that moves by --break % (1 min; times the root of its
-          minutes if longer)
+  break   beginning of the first BTC candle whose high is --break % above its low (1 min; times the
+          root of its minutes if longer)
   peak    the second with most USD within the minute that begins at the label's peak_ms
 
 Alarms, the same for every detector: one ends when the detector was off for 60 s. A cascade is hit by
@@ -170,6 +170,15 @@ struct BacktestArgs {
     /// How the report is written.
     #[arg(long, default_value = "text")]
     format: Format,
+    /// Draws each cascade into this folder.
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
+    /// Plays everything again without each part of the engine, and says what it adds.
+    #[arg(long)]
+    ablate: bool,
+    /// Fits what the probability is worth, cross-validated by episode, and writes it as JSON.
+    #[arg(long, value_name = "FILE")]
+    calibrate: Option<PathBuf>,
 }
 
 impl BacktestArgs {
@@ -188,6 +197,9 @@ impl BacktestArgs {
             },
             break_percent: self.break_percent,
             json: matches!(self.format, Format::Json),
+            svg: self.svg,
+            ablate: self.ablate,
+            calibrate: self.calibrate,
         }
     }
 }

@@ -2,14 +2,29 @@
 
 use serde_json::{Value, json};
 
+use super::calibrate::Calibration;
 use super::score::Hit;
 use super::table::{Sum, median};
 use super::{Detector, Played, Report};
 
 /// The whole report, indented.
 #[must_use]
-pub fn write(report: &Report<'_>) -> String {
-    format!("{:#}", value(report))
+pub fn write(
+    report: &Report<'_>,
+    without: &[(String, Sum)],
+    calibration: Option<&Calibration>,
+) -> String {
+    let mut value = value(report);
+    if let Some(object) = value.as_object_mut() {
+        if !without.is_empty() {
+            let each = without.iter().map(|(part, sum)| counts(part, sum)).collect();
+            object.insert("without".to_owned(), Value::Array(each));
+        }
+        if let Some(calibration) = calibration {
+            object.insert("calibration".to_owned(), calibration.table.clone());
+        }
+    }
+    format!("{value:#}")
 }
 
 fn value(report: &Report<'_>) -> Value {
@@ -23,7 +38,7 @@ fn value(report: &Report<'_>) -> Value {
             "name": one.name,
             "events": one.trace.prints.len(),
             "refused": one.trace.refused,
-            "sessions": one.sessions,
+            "sessions": one.sessions.len(),
             "quiet_hours": rounded(one.known.quiet_hours()),
             "cascades": cascades(one, &detectors),
             "detectors": sums(std::slice::from_ref(one)),
@@ -39,10 +54,13 @@ fn value(report: &Report<'_>) -> Value {
 }
 
 fn sum(played: &[Played], detector: Detector) -> Value {
-    let sum = Sum::of(played, detector);
+    counts(&detector.name(), &Sum::of(played, detector))
+}
+
+fn counts(name: &str, sum: &Sum) -> Value {
     let middle = |of: fn(&Hit) -> Option<f64>| median(sum.leads(of)).map(rounded);
     json!({
-        "detector": detector.name(),
+        "detector": name,
         "fast": sum.fast.1,
         "fast_hit": sum.fast.0,
         "fast_in_time": sum.fast_in_time,

@@ -2,7 +2,8 @@
 //!
 //! [`play`] sends recordings (and [`prices`]) through the real engine, as `replay` does, and notes its
 //! [`alarm`]s beside those of the [`rules`] to beat; [`labels`] say what was there; [`score`] brings
-//! them together; [`table`] and [`json`] say it.
+//! them together; [`table`] and [`json`] say it, [`picture`] shows it. [`ablate`] asks what each part of
+//! the engine adds, [`calibrate`] what its probability is worth.
 
 pub mod labels;
 pub mod prices;
@@ -13,21 +14,27 @@ pub mod score;
 pub mod bar;
 pub mod table;
 pub mod json;
+pub mod picture;
+pub mod ablate;
+pub mod calibrate;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use self::alarm::Alarms;
 use self::bar::Bar;
-use self::play::{Dataset, LEVELS, Trace, Wish};
-use self::prices::Prices;
+use self::picture::Scene;
+use self::play::{Dataset, LEVELS, Trace};
+use self::prices::{Prices, Span};
 use self::rules::{RULES, SCALES};
 use self::score::{Known, Lists, Score};
+use self::table::Sum;
 use super::Failure;
 use crate::config::Config;
 use crate::engine::Settings;
 use crate::signal::Level;
+use crate::symbol::Symbol;
 
 /// Which rows of the engine may alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +68,95 @@ pub struct Options {
     pub break_percent: f64,
     /// JSON instead of tables.
     pub json: bool,
+    /// Where a picture of each cascade is written.
+    pub svg: Option<PathBuf>,
+    /// Whether everything is played again without each part of the engine.
+    pub ablate: bool,
+    /// Where the calibration of the probability is written.
+    pub calibrate: Option<PathBuf>,
 }
 
 /// Plays, scores, says.
 ///
 /// # Errors
-/// Unreadable input (1).
+/// Unreadable input, or a picture or table that cannot be written (1).
 pub fn backtest(config: &Config, options: &Options) -> Result<(), Failure> {
-    let input = Input::read(options).map_err(Failure::running)?;
-    let played = input.play(&config.engine, &Wish::default()).map_err(Failure::running)?;
+    run(config, options).map_err(Failure::running)
+}
+
+fn run(config: &Config, options: &Options) -> Result<(), String> {
+    let input = Input::read(options)?;
+    let seconds = options.calibrate.is_some();
+    let wish = Wish { samples: options.svg.is_some(), seconds };
+    let played = input.play(&config.engine, &wish)?;
     let report = Report { level: options.level, rows: options.rows, played: &played };
+    if let Some(dir) = &options.svg {
+        draw(dir, &report, &input.prices, &config.engine)?;
+    }
+    let calibration = options.calibrate.is_some().then(|| calibrate::calibrate(&played));
+    if let (Some(path), Some(calibration)) = (&options.calibrate, &calibration) {
+        write(path, &format!("{:#}\n", calibration.table))?;
+    }
+    let without = if options.ablate { ablations(&input, config, &report)? } else { Vec::new() };
     if options.json {
-        println!("{}", json::write(&report));
+        println!("{}", json::write(&report, &without, calibration.as_ref()));
     } else {
-        print!("{}", table::write(&report));
+        print!("{}", table::write(&report, &without));
+        print!("{}", calibration.map(|calibration| calibration.text).unwrap_or_default());
     }
     Ok(())
+}
+
+/// What the engine's detector does over all recordings without each of its parts.
+fn ablations(
+    input: &Input,
+    config: &Config,
+    report: &Report<'_>,
+) -> Result<Vec<(String, Sum)>, String> {
+    let mut all = Vec::new();
+    for without in ablate::all(&config.engine)? {
+        let played = input.play(&without.settings, &Wish::default())?;
+        all.push((without.part, Sum::of(&played, report.own())));
+    }
+    Ok(all)
+}
+
+/// A picture of each cascade.
+fn draw(
+    dir: &Path,
+    report: &Report<'_>,
+    prices: &Prices,
+    settings: &Settings,
+) -> Result<(), String> {
+    std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    for played in report.played {
+        for (i, cascade) in played.known.cascades.iter().enumerate() {
+            let scene = Scene {
+                name: &played.name,
+                cascade,
+                trace: &played.trace,
+                series: prices.series(Symbol::BTC, picture::span(cascade)),
+                levels: &settings.levels,
+                report,
+            };
+            let file = format!("{}-{}-{}.svg", played.name, i + 1, cascade.label.kind);
+            write(&dir.join(file), &picture::svg(&scene))?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// What to note besides alarms.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    /// The engine's words around each cascade.
+    samples: bool,
+    /// The highest probability of each second.
+    seconds: bool,
 }
 
 /// Everything that was read.
@@ -141,19 +221,26 @@ impl Input {
     ) -> Result<Played, String> {
         let mut share = bar.share(dataset.length_ms());
         let progress = &mut |ms| share.reached(ms);
-        let trace = play::play(dataset, &self.prices, settings, wish, progress)?;
+        let labels = self.lists.labels.iter().filter(|label| label.dataset == dataset.name);
+        let around = labels.map(|label| (label.start - AROUND_MS, label.end + AROUND_MS));
+        let samples = if wish.samples { around.collect() } else { Vec::new() };
+        let wish = play::Wish { samples, seconds: wish.seconds };
+        let trace = play::play(dataset, &self.prices, settings, &wish, progress)?;
         let known = Known::of(dataset, &self.lists, &trace.prints, &self.prices);
-        Ok(Played { name: dataset.name.clone(), sessions: dataset.sessions.len(), trace, known })
+        Ok(Played { name: dataset.name.clone(), sessions: dataset.sessions.clone(), trace, known })
     }
 }
+
+/// What the engine said is kept from this long before a cascade's label to this long after it, ms.
+const AROUND_MS: i64 = 1_200_000;
 
 /// One recording, played.
 #[derive(Clone, Debug)]
 pub struct Played {
     /// Name of the dataset.
     pub name: String,
-    /// Number of sessions.
-    pub sessions: usize,
+    /// From and until of each session, ms.
+    pub sessions: Vec<Span>,
     /// What was noted.
     pub trace: Trace,
     /// What was known.

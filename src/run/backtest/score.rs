@@ -2,8 +2,8 @@
 //!
 //! | moment | what it is |
 //! |---|---|
-//! | onset | first liquidation, from the label's start on, at which those of 10 s are more than m + 4 sqrt(m) + 3, where m is the mean of the half hour before the label; the label's start where none is |
-//! | break | beginning of the first candle of BTC, from one before the onset on, that moves by at least `--break` % (1 min; times the root of its minutes where it is longer); none without prices |
+//! | onset | first liquidation at which those of 10 s, from the label's start on, are more than m + 4 sqrt(m) + 3, where m is the mean of the half hour before the label; the label's start where none is |
+//! | break | beginning of the first candle of BTC, from one before the onset on, whose high is at least `--break` % above its low (1 min; times the root of its minutes where it is longer); none without prices |
 //! | peak | the second with most USD within the minute that begins at the label's `peak_ms` (the middle of the label where it has no peak) |
 //!
 //! A cascade is *hit* by an alarm that stands between [`EARLY_MS`] before its label and its end, *in
@@ -32,7 +32,7 @@ pub struct Known {
     pub negatives: Vec<Stretch>,
     /// Neither: no alarm there counts.
     pub ambiguous: Vec<Stretch>,
-    /// Quiet, each cut to the sessions of the recording.
+    /// Quiet, from and until, ms.
     pub quiet: Vec<(i64, i64)>,
 }
 
@@ -104,7 +104,7 @@ impl Known {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of some days")]
     pub fn quiet_hours(&self) -> f64 {
-        self.quiet.iter().map(|(from, until)| (until - from) as f64).sum::<f64>() / 3.6e6
+        self.quiet.iter().map(|(from, until)| until - from).sum::<i64>() as f64 / 3.6e6
     }
 
     /// How a detector did.
@@ -154,7 +154,9 @@ impl Cascade {
         Self { label, onset, broke, peak }
     }
 
-    fn hit(&self, alarms: &Alarms) -> Option<Hit> {
+    /// How an alarm of `alarms` stands to it, if one does.
+    #[must_use]
+    pub fn hit(&self, alarms: &Alarms) -> Option<Hit> {
         let from = self.label.start - EARLY_MS;
         let at = alarms.within(from, self.label.end)?.rose.max(from);
         let lead = |moment: i64| seconds(moment - at);
@@ -188,7 +190,8 @@ fn onset(label: &Stretch, prints: &[Print]) -> i64 {
     });
     let many = mean + 4.0 * mean.sqrt() + 3.0;
     let inside = between(prints, label.start, label.end).iter();
-    let mut busy = inside.filter(|p| between(prints, p.at - 9_999, p.at).len() as f64 > many);
+    let count = |at: i64| between(prints, label.start.max(at - 9_999), at).len();
+    let mut busy = inside.filter(|print| count(print.at) as f64 > many);
     busy.next().map_or(label.start, |print| print.at)
 }
 
@@ -196,7 +199,7 @@ fn onset(label: &Stretch, prints: &[Print]) -> i64 {
 fn broke(series: &Series, onset: i64, end: i64, percent: f64) -> Option<i64> {
     let least = percent / 100.0 * (series.length as f64 / MINUTE_MS as f64).sqrt();
     let bars = series.within((onset - series.length, end + series.length)).iter();
-    let mut moved = bars.filter(|bar| (bar.close / bar.open - 1.0).abs() >= least);
+    let mut moved = bars.filter(|bar| bar.high / bar.low - 1.0 >= least);
     moved.next().map(|bar| bar.at)
 }
 

@@ -38,7 +38,7 @@ impl Grid {
 
 /// The whole report.
 #[must_use]
-pub fn write(report: &Report<'_>) -> String {
+pub fn write(report: &Report<'_>, without: &[(String, Sum)]) -> String {
     let mut text = format!("alarm: {} and above\n", report.level.name());
     cascades(&mut text, report);
     for played in report.played {
@@ -52,7 +52,22 @@ pub fn write(report: &Report<'_>) -> String {
     }
     grid.write(&mut text);
     matched(&mut text, report);
+    ablations(&mut text, report, without);
     text
+}
+
+fn ablations(text: &mut String, report: &Report<'_>, without: &[(String, Sum)]) {
+    if without.is_empty() {
+        return;
+    }
+    let own = report.own();
+    let _ = writeln!(text, "\n{} over all recordings, and without each of its parts", own.name());
+    let mut grid = head();
+    let whole = Sum::of(report.played, own);
+    for (part, sum) in std::iter::once(&("whole".to_owned(), whole)).chain(without) {
+        row(&mut grid, part, sum);
+    }
+    grid.write(text);
 }
 
 fn cascades(text: &mut String, report: &Report<'_>) {
@@ -104,7 +119,7 @@ fn recording(text: &mut String, report: &Report<'_>, played: &Played) {
         played.name,
         played.trace.prints.len(),
         played.trace.refused,
-        played.sessions,
+        played.sessions.len(),
         known.quiet_hours(),
         known.negatives.len()
     );
@@ -158,7 +173,10 @@ fn head() -> Grid {
 
 /// One detector over some recordings.
 fn counts(grid: &mut Grid, name: &str, played: &[Played], detector: Detector) {
-    let sum = Sum::of(played, detector);
+    row(grid, name, &Sum::of(played, detector));
+}
+
+fn row(grid: &mut Grid, name: &str, sum: &Sum) {
     let of = |(hit, n): (usize, usize)| if n == 0 { "-".to_owned() } else { format!("{hit}/{n}") };
     grid.row([
         name.to_owned(),
