@@ -13,9 +13,9 @@ use crate::engine::settings::Levels;
 const WIDTH: f64 = 1_000.0;
 const LEFT: f64 = 90.0;
 const RIGHT: f64 = 880.0;
-const TOP: f64 = 76.0;
+const TOP: f64 = 104.0;
 const PANEL: f64 = 112.0;
-const GAP: f64 = 20.0;
+const GAP: f64 = 26.0;
 /// Height of one detector's row in the lowest panel.
 const ROW: f64 = 17.0;
 /// Columns that a curve is made of: the lowest and the highest of each are drawn.
@@ -376,8 +376,7 @@ fn alarms(svg: &mut String, frame: &Frame, scene: &Scene<'_>, detectors: &[Detec
     }
 }
 
-/// Onset, break, peak and alarm, through all panels; their names in two lines, so that near ones can
-/// be read.
+/// Onset, break, peak and alarm, through all panels; each name in the first line where it has room.
 fn moments(svg: &mut String, frame: &Frame, scene: &Scene<'_>, bottom: f64) {
     let own = scene.report.own();
     let hit = own.alarms(scene.trace).and_then(|alarms| scene.cascade.hit(alarms));
@@ -391,14 +390,22 @@ fn moments(svg: &mut String, frame: &Frame, scene: &Scene<'_>, bottom: f64) {
         all.into_iter().filter_map(|(name, at, colour)| Some((at?, name, colour))).collect();
     named.retain(|(at, ..)| frame.holds(*at));
     named.sort_by_key(|(at, ..)| *at);
-    for (i, (at, name, colour)) in named.into_iter().enumerate() {
-        let (x, y) = (frame.x(at), if i % 2 == 0 { 42.0 } else { 55.0 });
+    let mut ends = [f64::NEG_INFINITY; NAME_LINES.len()];
+    for (at, name, colour) in named {
+        let x = frame.x(at);
+        let free = ends.iter().position(|&end| end < x).unwrap_or_default();
+        ends[free] = x + NAME_WIDTH;
+        let y = NAME_LINES[free];
         let class = format!("stroke=\"{colour}\" stroke-width=\"1.2\" stroke-dasharray=\"6 3\"");
         line(svg, &class, (x, y + 3.0), (x, bottom));
         let attributes = format!("style=\"fill: {colour}\" font-size=\"11\"");
         text(svg, x + 3.0, y, &attributes, &format!("{name} {}", clock(at)));
     }
 }
+
+/// Lines above the panels for the names of moments, and the room that one takes.
+const NAME_LINES: [f64; 4] = [40.0, 52.0, 64.0, 76.0];
+const NAME_WIDTH: f64 = 130.0;
 
 #[cfg(test)]
 mod tests {

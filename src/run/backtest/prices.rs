@@ -86,7 +86,8 @@ impl Prices {
     #[must_use]
     pub fn series(&self, symbol: Symbol, span: Span) -> Option<&Series> {
         let of = self.series.iter().filter(|series| series.symbol == symbol);
-        of.filter(|series| !series.within(span).is_empty()).min_by_key(|series| series.length)
+        let knows = |series: &&Series| !series.within((span.0 - series.length, span.1)).is_empty();
+        of.filter(knows).min_by_key(|series| series.length)
     }
 
     /// What the engine is shown during `spans`: one recording per symbol and file of trades.
@@ -319,7 +320,8 @@ mod tests {
         let prices = Prices { series, trades: Vec::new() };
         let length = |span| prices.series(Symbol::BTC, span).map(|s| s.length);
         assert_eq!(length((0, 1_000)), Some(60_000));
-        assert_eq!(length((700_000, 800_000)), None);
+        assert_eq!(length((301_000, 302_000)), None);
+        assert_eq!(length((601_000, 602_000)), Some(60_000), "a candle that has begun before");
     }
 
     #[test]
