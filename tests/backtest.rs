@@ -12,7 +12,7 @@ use std::process::{Command, Output};
 use scratch::Scratch;
 use serde_json::Value;
 
-/// 2026-09-21 13:20:00 UTC.
+/// 2026-09-21 14:20:00 UTC.
 const START: i64 = 1_790_000_400_000;
 const HEAD: &str = "ts_ms,recv_ms,exchange,symbol,side,price,qty,notional_usd\n";
 const MINUTE: i64 = 60_000;
@@ -244,7 +244,7 @@ fn pictures_and_a_calibration_are_written() {
     ]);
     assert!(text.contains("calibration: ") && text.contains("foreshock any row"));
     let picture = fs::read_to_string(svg.join("ramp-1-fast.svg")).unwrap();
-    for word in ["ALERT 13:26:", "onset 13:26:", "velocity 10 s", "jerk 2 s", "time, UTC"] {
+    for word in ["ALERT 14:26:", "onset 14:26:", "velocity 10 s", "jerk 2 s", "time, UTC"] {
         assert!(picture.contains(word), "{word}");
     }
     let table: Value = serde_json::from_str(&fs::read_to_string(table).unwrap()).unwrap();

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# Plays every labelled recording through the engine and writes report.md and calibration.json here,
+# and a picture of each cascade into perf/out/cascades. One argument: the folder of the recordings.
+# Further arguments go to foreshock (--set ...). FORESHOCK takes another program than the release build.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+data=${1:-../shared/datasets}
+shift || true
+here=perf/backtest
+if [ ! -d "$data" ]; then
+    echo "skipped: no recordings in $data" >&2
+    exit 0
+fi
+if [ -z "${FORESHOCK:-}" ]; then
+    cargo build --release --quiet
+    FORESHOCK=target/release/foreshock
+fi
+lists=()
+for pair in labels:labels quiet:quiet_intervals negatives:hard_negatives ambiguous:ambiguous; do
+    file=$data/${pair#*:}.csv
+    if [ -f "$file" ]; then lists+=("--${pair%%:*}" "$file"); else echo "without $file" >&2; fi
+done
+left_out=()
+for dir in "$data"/*/; do
+    name=$(basename "$dir")
+    if [ "$name" != prices ] && [ ! -f "$dir/events.csv.gz" ]; then left_out+=("$name"); fi
+done
+shopt -s nullglob
+events=("$data"/*/events.csv.gz)
+binance=("$data"/binance_*/events.csv.gz)
+prices=("$data"/prices/*.csv.gz)
+run() { "$FORESHOCK" backtest "$@" --prices "${prices[@]}" "${lists[@]}"; }
+
+out=perf/out
+mkdir -p "$out"
+run --events "${events[@]}" --svg "$out/cascades" --ablate "$@" >"$out/backtest.txt"
+run --events "${events[@]}" --format json "$@" >"$out/backtest.json"
+run --events "${binance[@]}" --calibrate "$here/calibration.json" "$@" |
+    sed -n '/^calibration:/,$p' >"$out/calibration.txt"
+{
+    echo "# How early, how often, how wrongly"
+    echo
+    echo "Made by \`perf/backtest/run.sh\`; what the words mean: \`foreshock backtest --help\`, limits:"
+    echo "[README](README.md). The samples are small: read the counts."
+    echo
+    echo "| | |"
+    echo "|---|---|"
+    echo "| date | $(date -u +%FT%TZ) |"
+    echo "| commit | $(git rev-parse HEAD)$(git diff --quiet HEAD -- src Cargo.lock || echo ' with changes') |"
+    echo "| machine | $(nproc) x $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1), $(uname -sr) |"
+    echo "| options | ${*:-none} |"
+    echo "| left out | ${left_out[*]:-none}: no single events |"
+    echo
+    echo "## Targets"
+    echo
+    python3 "$here/targets.py" "$out/backtest.json"
+    echo
+    echo "## Everything"
+    echo
+    echo '```'
+    cat "$out/backtest.txt"
+    echo '```'
+    echo
+    echo "## What the probability is worth"
+    echo
+    echo "On the recordings of Binance only; the table is [calibration.json](calibration.json)."
+    echo
+    echo '```'
+    cat "$out/calibration.txt"
+    echo '```'
+} >"$here/report.md"
+echo "written to $here/report.md; pictures in $out/cascades"
