@@ -1,5 +1,5 @@
 //! Markets whose outcome is known, and what `foreshock backtest` says of them.
-#![expect(clippy::cast_precision_loss, reason = "small known values")]
+#![expect(clippy::cast_precision_loss, clippy::unwrap_used, reason = "small known values")]
 
 #[path = "support/scratch.rs"]
 mod scratch;

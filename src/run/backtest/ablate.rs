@@ -35,7 +35,9 @@ pub fn all(settings: &Settings) -> Result<Vec<Without>, String> {
     for factor in factors(&table) {
         let mut changed = table.clone();
         for part in ["risk", "signal"] {
-            changed.get_mut(part).and_then(Value::as_table_mut).map(|t| drop_weight(t, &factor));
+            if let Some(table) = changed.get_mut(part).and_then(Value::as_table_mut) {
+                drop_weight(table, &factor);
+            }
         }
         all.extend(without(&factor, changed));
     }

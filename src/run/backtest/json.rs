@@ -34,7 +34,10 @@ fn value(report: &Report<'_>) -> Value {
         detectors.iter().map(|&detector| sum(played, detector)).collect()
     };
     let recordings = played.iter().map(|one| {
+        let (_, quiet, negatives) = one.heights();
         json!({
+            "top_quiet": rounded(quiet),
+            "top_negatives": rounded(negatives),
             "name": one.name,
             "events": one.trace.prints.len(),
             "refused": one.trace.refused,
@@ -84,6 +87,7 @@ fn counts(name: &str, sum: &Sum) -> Value {
 
 fn cascades(played: &Played, detectors: &[Detector]) -> Vec<Value> {
     let scores: Vec<_> = detectors.iter().map(|&d| (d.name(), played.score(d))).collect();
+    let (heights, ..) = played.heights();
     let cascade = |(i, cascade): (usize, &super::score::Cascade)| {
         let alarms = scores.iter().map(|(name, score)| {
             let hit = score.hits.get(i).copied().flatten();
@@ -101,6 +105,7 @@ fn cascades(played: &Played, detectors: &[Detector]) -> Vec<Value> {
             "onset_ms": cascade.onset,
             "break_ms": cascade.broke,
             "peak_ms": cascade.peak,
+            "top_before_peak": heights.get(i).map(|&height| rounded(height)),
             "end_ms": cascade.label.end,
             "alarms": alarms.collect::<Vec<_>>(),
         })

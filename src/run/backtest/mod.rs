@@ -28,7 +28,7 @@ use self::picture::Scene;
 use self::play::{Dataset, LEVELS, Trace};
 use self::prices::{Prices, Span};
 use self::rules::{RULES, SCALES};
-use self::score::{Known, Lists, Score};
+use self::score::{Cascade, Known, Lists, Score};
 use self::table::Sum;
 use super::Failure;
 use crate::config::Config;
@@ -86,8 +86,7 @@ pub fn backtest(config: &Config, options: &Options) -> Result<(), Failure> {
 
 fn run(config: &Config, options: &Options) -> Result<(), String> {
     let input = Input::read(options)?;
-    let seconds = options.calibrate.is_some();
-    let wish = Wish { samples: options.svg.is_some(), seconds };
+    let wish = Wish { samples: options.svg.is_some(), seconds: true };
     let played = input.play(&config.engine, &wish)?;
     let report = Report { level: options.level, rows: options.rows, played: &played };
     if let Some(dir) = &options.svg {
@@ -285,6 +284,25 @@ impl Played {
     #[must_use]
     pub fn score(&self, detector: Detector) -> Score {
         detector.alarms(&self.trace).map(|alarms| self.known.score(alarms)).unwrap_or_default()
+    }
+
+    /// The highest probability of `MARKET` within stretches of time, ms; 0 where it said nothing.
+    pub fn highest(&self, spans: impl IntoIterator<Item = Span>) -> f64 {
+        let seconds = |(from, until): Span| from / 1_000..=until.max(from) / 1_000;
+        let said = spans.into_iter().flat_map(|span| self.trace.seconds.range(seconds(span)));
+        said.map(|(_, &probability)| probability).fold(0.0, f64::max)
+    }
+
+    /// The highest before the peak of each cascade, in quiet time, and on hard negatives.
+    #[must_use]
+    pub fn heights(&self) -> (Vec<f64>, f64, f64) {
+        let known = &self.known;
+        let rise = |cascade: &Cascade| (cascade.label.start - score::EARLY_MS, cascade.peak);
+        (
+            known.cascades.iter().map(|cascade| self.highest([rise(cascade)])).collect(),
+            self.highest(known.quiet.iter().copied()),
+            self.highest(known.negatives.iter().map(|one| (one.start, one.end))),
+        )
     }
 }
 

@@ -51,6 +51,9 @@ pub fn span(cascade: &Cascade) -> Span {
     (first - pad, last + pad)
 }
 
+/// One number of a sample.
+type Of = fn(&Sample) -> f64;
+
 /// Places on the picture.
 struct Frame {
     span: Span,
@@ -101,7 +104,7 @@ pub fn svg(scene: &Scene<'_>) -> String {
     grid(&mut svg, &frame, bottom);
     shade(&mut svg, &frame, scene, bottom);
     price(&mut svg, &frame, scene);
-    let curves: [(&str, &str, fn(&Sample) -> f64); 3] = [
+    let curves: [(&str, &str, Of); 3] = [
         ("velocity 10 s", "1/s", |sample| sample.velocity),
         ("acceleration 2 s", "1/s²", |sample| sample.acceleration),
         ("jerk 2 s", "1/s³", |sample| sample.jerk),
@@ -293,7 +296,7 @@ fn motion(
     scene: &Scene<'_>,
     i: usize,
     (name, unit): (&str, &str),
-    of: fn(&Sample) -> f64,
+    of: Of,
 ) {
     let values = scene.trace.samples.iter().filter(|sample| frame.holds(sample.at)).map(of);
     let (low, high) =
@@ -324,14 +327,7 @@ fn risk(svg: &mut String, frame: &Frame, scene: &Scene<'_>) {
 }
 
 /// The lowest and the highest value of each column; a value holds until the next.
-fn curve(
-    svg: &mut String,
-    frame: &Frame,
-    scene: &Scene<'_>,
-    scale: &Scale,
-    colour: &str,
-    of: fn(&Sample) -> f64,
-) {
+fn curve(svg: &mut String, frame: &Frame, scene: &Scene<'_>, scale: &Scale, colour: &str, of: Of) {
     let (from, until) = frame.span;
     let column = |i: usize| from + (until - from) * i64::try_from(i).unwrap_or(0) / COLUMNS as i64;
     let samples = &scene.trace.samples;

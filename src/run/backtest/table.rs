@@ -76,17 +76,30 @@ fn cascades(text: &mut String, report: &Report<'_>) {
     }
     let _ = writeln!(
         text,
-        "\ncascades: seconds by which {} leads, + is earlier; beside it each rule's lead to the peak",
+        "\ncascades: seconds by which {} leads, + is earlier; top is the highest\n\
+         probability of MARKET before the peak; then the lead to the peak of the engine's other \
+         detector and of the rules",
         report.own().name()
     );
     let mut grid = Grid::default();
     let rules = ["(a)", "(b)", "(c)", "(d)"];
-    let fixed =
-        ["recording", "kind", "onset UTC", "peak", "alarm", "onset", "break", "peak", "other"];
+    let fixed = [
+        "recording",
+        "kind",
+        "onset UTC",
+        "peak",
+        "alarm",
+        "onset",
+        "break",
+        "peak",
+        "top",
+        "other",
+    ];
     grid.row(fixed.into_iter().chain(rules));
     for played in report.played {
         let scores: Vec<Score> = report.detectors().into_iter().map(|d| played.score(d)).collect();
         let own = played.score(report.own());
+        let (heights, ..) = played.heights();
         for (i, cascade) in played.known.cascades.iter().enumerate() {
             let hit = own.hits.get(i).copied().flatten();
             let other = scores.iter().map(|score| score.hits.get(i).copied().flatten());
@@ -99,6 +112,7 @@ fn cascades(text: &mut String, report: &Report<'_>) {
                 lead(hit.map(|hit| hit.onset)),
                 lead(hit.and_then(|hit| hit.broke)),
                 lead(hit.map(|hit| hit.peak)),
+                heights.get(i).map_or("-".to_owned(), |height| format!("{height:.2}")),
             ];
             // Of the engine's two detectors, the one that is not the report's own.
             let skip = usize::from(report.rows == super::Rows::Any);
@@ -113,9 +127,11 @@ fn cascades(text: &mut String, report: &Report<'_>) {
 
 fn recording(text: &mut String, report: &Report<'_>, played: &Played) {
     let known = &played.known;
+    let (_, quiet, negatives) = played.heights();
     let _ = writeln!(
         text,
-        "\n{}: {} events ({} rows refused), {} sessions, {:.1} h quiet, {} hard negatives",
+        "\n{}: {} events ({} rows refused), {} sessions, {:.1} h quiet (top {quiet:.2}), \
+         {} hard negatives (top {negatives:.2})",
         played.name,
         played.trace.prints.len(),
         played.trace.refused,
