@@ -49,6 +49,7 @@ const BURST: usize = 1;
 const FAST_S: f64 = WINDOW_MS[FAST] as f64 / 1e3;
 
 /// The scores in the order of [`crate::signal::FACTOR_NAMES`].
+#[inline(always)]
 #[must_use]
 pub fn scores(
     row: &Row,

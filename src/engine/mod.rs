@@ -39,7 +39,7 @@ use self::queue::Queue;
 use self::regime::Reference;
 use self::row::{Hit, Row};
 use self::symbols::{MARKET, OTHER, Symbols};
-use self::world::World;
+use self::world::{Verdict, World};
 use crate::event::{Body, Event, Flags, Usd};
 use crate::ledger::Tally;
 use crate::signal::{FAST, Kind, Level, Report};
@@ -260,38 +260,63 @@ impl Engine {
         }
     }
 
-    /// Judges a row that has been moved on to the present, and says what is to be said.
+    /// Judges a row that has been moved on to the present, and says what is to be said. Most of what
+    /// is reported is worked out only where something may be.
     fn look(&mut self, i: usize, out: &mut Outbox) {
-        let (row, name) = (&mut self.rows[i], self.symbols.name(i));
-        let verdict = self.world.judge(row, i == MARKET);
+        let row = &self.rows[i];
         let now = self.world.grid.now;
+        if row.said_at == Nanos(0) || now.since(row.said_at) >= self.world.state_ns() {
+            let verdict = self.world.judge(row, i == MARKET);
+            if let Some((level, kind)) = self.decide(i, verdict.probability) {
+                self.speak(i, level, kind, &verdict, out);
+            }
+            self.state(i, &verdict, out);
+        } else {
+            let probability = self.world.probability(row, i == MARKET);
+            if let Some((level, kind)) = self.decide(i, probability) {
+                let verdict = self.world.judge(&self.rows[i], i == MARKET);
+                self.speak(i, level, kind, &verdict, out);
+            }
+        }
+    }
+
+    /// The level that follows, and whether that is to be said.
+    #[inline]
+    fn decide(&mut self, i: usize, probability: f64) -> Option<(Level, Kind)> {
+        let (row, now, settings) = (&mut self.rows[i], self.world.grid.now, &self.world.settings);
         row.looked = now;
         let before = row.standing.level;
-        let next = row.standing.next(verdict.probability, now, &self.world.settings.levels);
+        let next = row.standing.next(probability, now, &settings.levels);
         if next != before {
-            if before == Level::None {
-                self.world.episode += 1;
-                row.standing.episode = self.world.episode;
-            }
-            row.standing.level = next;
-            out.push(self.world.signal(row, name, &verdict, Kind::Change));
-            if next == Level::None {
-                row.standing.episode = 0;
-            }
-        } else if before != Level::None
-            && now.since(row.standing.spoken) >= self.world.settings.heartbeat_ms * NS_PER_MS
-        {
-            out.push(self.world.signal(row, name, &verdict, Kind::Heartbeat));
+            return Some((next, Kind::Change));
         }
-        let is_due = row.said_at == Nanos(0) || now.since(row.said_at) >= self.world.state_ns();
-        if !is_due {
-            return;
+        let is_repeated = before != Level::None
+            && now.since(row.standing.spoken) >= settings.heartbeat_ms * NS_PER_MS;
+        is_repeated.then_some((next, Kind::Heartbeat))
+    }
+
+    #[inline(never)]
+    fn speak(&mut self, i: usize, level: Level, kind: Kind, verdict: &Verdict, out: &mut Outbox) {
+        let (row, name) = (&mut self.rows[i], self.symbols.name(i));
+        if row.standing.level == Level::None {
+            self.world.episode += 1;
+            row.standing.episode = self.world.episode;
         }
+        row.standing.level = level;
+        out.push(self.world.signal(row, name, verdict, kind));
+        if level == Level::None {
+            row.standing.episode = 0;
+        }
+    }
+
+    #[inline(never)]
+    fn state(&mut self, i: usize, verdict: &Verdict, out: &mut Outbox) {
+        let (row, name) = (&mut self.rows[i], self.symbols.name(i));
         let reading = row.read(&self.world.grid);
         if reading != row.said {
-            out.push(self.world.report(row, name, &verdict, Kind::State));
+            out.push(self.world.report(row, name, verdict, Kind::State));
             row.said = reading;
-            row.said_at = now;
+            row.said_at = self.world.grid.now;
         }
     }
 }

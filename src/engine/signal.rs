@@ -32,6 +32,7 @@ pub struct Surroundings {
 }
 
 /// Scores 0..1 in the order of [`crate::signal::COMPONENT_NAMES`].
+#[inline(always)]
 #[must_use]
 pub fn components(
     factors: &[Option<f64>; FACTOR_COUNT],
@@ -52,6 +53,7 @@ pub fn components(
 }
 
 /// Probability of a cascade 0..1, and the share of the weight it stands on.
+#[inline(always)]
 #[must_use]
 pub fn probability(
     components: &[Option<f64>; COMPONENT_COUNT],

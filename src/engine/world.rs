@@ -128,7 +128,20 @@ impl World {
         !row.is_slow() || self.grid.now.since(row.looked) >= SLOW_LOOK_NS
     }
 
+    /// What decides the level, and nothing else: the parts of a verdict that do not lead to its
+    /// probability fall away when it is compiled in here.
+    pub fn probability(&self, row: &Row, is_market: bool) -> f64 {
+        self.weigh(row, is_market).probability
+    }
+
+    /// Everything that is found.
+    #[inline(never)]
     pub fn judge(&self, row: &Row, is_market: bool) -> Verdict {
+        self.weigh(row, is_market)
+    }
+
+    #[inline(always)]
+    fn weigh(&self, row: &Row, is_market: bool) -> Verdict {
         let view = row.view(&self.grid);
         let settings = &self.settings;
         let breadth = if is_market {
