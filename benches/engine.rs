@@ -1,8 +1,16 @@
-//! What one event costs in the whole engine: windows, kinematics, risk and signal, of its symbol and
-//! of the market.
+//! What one event costs in the whole engine: windows, kinematics and the judgement of risk that
+//! decides the level, of its symbol and of the market.
 //!
 //! `cargo bench --bench engine`. 100 symbols, four venues; the result is asserted before timing.
+//!
+//! - `to_decision`: every event, up to the decision. No state is due: those are said at most ten
+//!   times a second for each row, however many events there are.
+//! - `with_state_reports`: the same with states as they come by default. At 1,000 events a second
+//!   nearly every event makes its symbol say one, and some the market too.
+//! - `rescanning`: what a row is judged by, found by walking its last 3,000 events: symbol and market.
 #![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
+
+mod rescan;
 
 use std::hint::black_box;
 
@@ -11,8 +19,11 @@ use foreshock::engine::{Engine, Outbox, Settings};
 use foreshock::event::{Body, Event, Price, Side, Stamp, Taker, Usd, VENUES};
 use foreshock::symbol::Symbol;
 use foreshock::time::Nanos;
+use rescan::Deques;
 
 const SYMBOLS: usize = 100;
+/// Long enough for no state to be due while it is measured.
+const NEVER_MS: u64 = 24 * 3_600 * 1_000;
 const START: u64 = 1_700_000_000_000_000_000;
 
 struct Stream {
@@ -53,30 +64,75 @@ impl Stream {
     }
 }
 
-fn warm(per_second: u64) -> (Engine, Stream, Outbox) {
+/// Row of a symbol among the deques; the market comes after them.
+fn row_of(stream: &Stream, event: &Event) -> usize {
+    stream.symbols.iter().position(|symbol| *symbol == event.symbol).expect("one of them")
+}
+
+fn usd_of(event: &Event) -> u64 {
+    let Body::Liquidation { usd, .. } = event.body else { return 0 };
+    usd.map_or(0, Usd::micros)
+}
+
+/// An engine, its stream and the deques that saw the same, after five minutes.
+fn warm(per_second: u64, state_ms: u64) -> (Engine, Stream, Outbox) {
+    let settings = Settings { state_ms, ..Settings::default() };
     let (mut engine, mut stream, mut out) =
-        (Engine::new(&Settings::default()), Stream::new(per_second), Outbox::new());
-    let events = 300 * per_second.min(2_000);
-    let mut last = None;
-    for _ in 0..events {
+        (Engine::new(&settings), Stream::new(per_second), Outbox::new());
+    for _ in 0..300 * per_second.min(2_000) {
         out.clear();
         engine.take(&stream.liquidation(), &mut out);
-        last = out.reports().iter().rfind(|r| r.symbol == Symbol::MARKET).copied().or(last);
     }
-    let market = last.expect("the market was reported");
-    let minute = (per_second * 60).min(events);
-    let near = u64::from(market.counts[5]).abs_diff(minute);
-    assert!(near <= minute / 50, "{} events in 60 s, not {minute}", market.counts[5]);
-    assert_eq!(market.breadth, SYMBOLS as u32);
+    assert!(engine.signals() > 0);
     (engine, stream, out)
+}
+
+/// The deques after the same, where the engine with its states said the same.
+fn warm_deques(per_second: u64) -> (Deques, Stream) {
+    let (mut engine, mut stream, mut out) =
+        (Engine::new(&Settings::default()), Stream::new(per_second), Outbox::new());
+    let mut deques = Deques::new(SYMBOLS + 1);
+    let mut compared = 0;
+    let events = 300 * per_second.min(2_000);
+    for i in 0..events {
+        let event = stream.liquidation();
+        out.clear();
+        engine.take(&event, &mut out);
+        let row = row_of(&stream, &event);
+        for row in [row, SYMBOLS] {
+            deques.remember(row, event.at(), usd_of(&event));
+        }
+        if i + 1_000 < events {
+            continue;
+        }
+        for report in out.reports() {
+            let is_market = report.symbol == Symbol::MARKET;
+            let own = report.symbol == event.symbol;
+            if !is_market && !own {
+                continue;
+            }
+            let answer = deques.walk(if is_market { SYMBOLS } else { row }, event.received);
+            // What the deque holds in whole: 2 s of each row at either rate, 100 ms of the market.
+            for w in 0..if is_market { 1 } else { 3 } {
+                let near = report.counts[w].abs_diff(answer.counts[w]);
+                assert!(near <= 2 + answer.counts[w] / 20, "{report:?} {answer:?}");
+                compared += 1;
+            }
+        }
+    }
+    assert!(compared > 10, "{compared}");
+    (deques, stream)
 }
 
 fn engine(c: &mut Criterion) {
     let mut group = c.benchmark_group("engine_100_symbols");
     group.throughput(Throughput::Elements(1));
-    for per_second in [1_000, 10_000] {
-        let (mut engine, mut stream, mut out) = warm(per_second);
-        group.bench_function(format!("liquidation_at_{per_second}_per_s"), |b| {
+    let lines = [("to_decision", NEVER_MS), ("with_state_reports", Settings::default().state_ms)];
+    for (per_second, (line, state_ms)) in
+        [1_000, 10_000].into_iter().flat_map(|rate| lines.map(|line| (rate, line)))
+    {
+        let (mut engine, mut stream, mut out) = warm(per_second, state_ms);
+        group.bench_function(format!("{line}_at_{per_second}_per_s"), |b| {
             b.iter(|| {
                 out.clear();
                 engine.take(black_box(&stream.liquidation()), &mut out);
@@ -84,7 +140,22 @@ fn engine(c: &mut Criterion) {
             });
         });
     }
-    let (mut engine, mut stream, mut out) = warm(1_000);
+    for per_second in [1_000, 10_000] {
+        let (mut deques, mut stream) = warm_deques(per_second);
+        let settings = Settings::default();
+        group.bench_function(format!("rescanning_at_{per_second}_per_s"), |b| {
+            b.iter(|| {
+                let event = stream.liquidation();
+                let row = row_of(&stream, &event);
+                [row, SYMBOLS].map(|row| {
+                    deques.remember(row, event.at(), usd_of(&event));
+                    let answer = deques.walk(row, event.received);
+                    black_box((answer.scores(&settings), answer.motions()));
+                })
+            });
+        });
+    }
+    let (mut engine, mut stream, mut out) = warm(1_000, Settings::default().state_ms);
     group.bench_function("trade", |b| {
         b.iter(|| {
             out.clear();

@@ -181,11 +181,11 @@ mod tests {
     #[test]
     fn motion_counts_where_it_is_significant_dispersed_and_broad() {
         let gate = Gate { dispersion: 5, breadth: 3, symbols: 3 };
-        assert_eq!(motion(([16, 0, 0]), 3.0, gate), (4.0, 2.0));
-        assert_eq!(motion(([16, 8, 0]), 3.0, gate), (0.0, 0.0), "1.6 sd");
-        assert_eq!(motion(([0, 16, 0]), 3.0, gate), (0.0, 0.0), "slowing down");
-        assert_eq!(motion(([16, 0, 0]), 3.0, Gate { dispersion: 17, ..gate }).0, 0.0);
-        assert_eq!(motion(([16, 0, 0]), 3.0, Gate { symbols: 2, ..gate }).0, 0.0);
+        assert_eq!(motion([16, 0, 0], 3.0, gate), (4.0, 2.0));
+        assert_eq!(motion([16, 8, 0], 3.0, gate), (0.0, 0.0), "1.6 sd");
+        assert_eq!(motion([0, 16, 0], 3.0, gate), (0.0, 0.0), "slowing down");
+        assert_eq!(motion([16, 0, 0], 3.0, Gate { dispersion: 17, ..gate }).0, 0.0);
+        assert_eq!(motion([16, 0, 0], 3.0, Gate { symbols: 2, ..gate }).0, 0.0);
     }
 
     #[test]

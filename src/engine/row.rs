@@ -96,7 +96,6 @@ impl Packed {
     }
 
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "the upper half of the word")]
     fn arrivals(self) -> u32 {
         (self.counts >> 32) as u32
     }
@@ -179,20 +178,20 @@ impl View<'_> {
     #[inline]
     #[must_use]
     pub fn fast(self) -> Lags<u32> {
-        self.row.fast.read(self.grid.rest[FAST], Packed::arrivals)
+        self.row.fast.read_part(self.grid.rest[FAST], Packed::arrivals)
     }
 
     #[inline]
     fn part<P: Share>(self, window: usize, part: impl Fn(Packed) -> P) -> P {
         let (row, rest) = (self.row, self.grid.rest[window]);
         if window < FAST {
-            row.short[window].read(rest, part)[0]
+            row.short[window].read_part(rest, part)[0]
         } else if window > SLOW {
-            row.long[window - SLOW - 1].read(rest, part)[0]
+            row.long[window - SLOW - 1].read_part(rest, part)[0]
         } else if window == FAST {
-            row.fast.read(rest, part)[0]
+            row.fast.read_part(rest, part)[0]
         } else {
-            row.slow.read(rest, part)[0]
+            row.slow.read_part(rest, part)[0]
         }
     }
 }
@@ -364,8 +363,8 @@ impl Row {
         let view = self.view(grid);
         Reading {
             now: std::array::from_fn(|window| view.now(window)),
-            fast: self.fast.read(grid.rest[FAST], Packed::load),
-            slow: self.slow.read(grid.rest[SLOW], Packed::load),
+            fast: self.fast.read_part(grid.rest[FAST], Packed::load),
+            slow: self.slow.read_part(grid.rest[SLOW], Packed::load),
         }
     }
 
@@ -392,7 +391,7 @@ impl Row {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "for a ratio")]
     pub fn imbalance(&self, grid: &Grid) -> Option<f64> {
-        let [Sides { long, short }] = self.sides.read(grid.rest[MINUTE], |sides| sides);
+        let [Sides { long, short }] = self.sides.read(grid.rest[MINUTE]);
         let (long, short) = (long as f64, short as f64);
         (long + short > 0.0).then(|| (long - short) / (long + short))
     }

@@ -249,7 +249,7 @@ impl Breadth {
     }
 
     pub fn read(&self, grid: &Grid) -> u32 {
-        let [symbols] = self.0.read(grid.rest[FAST], |symbols| symbols);
+        let [symbols] = self.0.read(grid.rest[FAST]);
         symbols
     }
 }
