@@ -63,7 +63,7 @@ fn the_demo_reaches_redis_and_the_journal_and_balances_its_books() {
     let found = reader.map(Result::unwrap).any(|message| match message {
         foreshock::output::Message::Event(event) => {
             event.symbol.as_str() == newest["symbol"]
-                && event.stamp.venue_ms() == newest["venue_time_ms"].as_i64()
+                && event.stamp.venue_ms() == newest["exchange_timestamp"].as_i64()
                 && matches!(event.body, foreshock::event::Body::Liquidation { .. })
         }
         foreshock::output::Message::Report(_) => false,

@@ -219,7 +219,7 @@ fn every_key_has_its_type_its_fields_and_a_time_to_live() {
         json(&client.text(&["HGET", "foreshock:feeds", "bybit/0"]))["age_ms"].is_number()
     });
     let event = json(&client.text(&["LINDEX", "cascade:events:buffer", "0"]));
-    assert_eq!((&event["side"], &event["value_usd"]), (&"long".into(), &50_000.into()));
+    assert_eq!((&event["liquidated"], &event["value_usd"]), (&"long".into(), &50_000.into()));
 
     let entries = client.stream(STREAM);
     let (id, fields) = &entries[0];

@@ -371,7 +371,7 @@ pub fn liquidation(event: &Event, now: Now, out: &mut String) -> bool {
     Json::object(out, |json| {
         json.put("symbol", event.symbol.as_str());
         json.put("exchange", event.venue.name());
-        json.put("side", side.map(|side| side.name()));
+        json.put("liquidated", side.map(|side| side.name()));
         json.put("price", price.map(|price| price.get()));
         json.put("value_usd", usd.map(|usd| usd.dollars()));
         json.put("timestamp", now.wall_of(event.at()).0);

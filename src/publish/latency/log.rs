@@ -54,7 +54,10 @@ pub fn summarise(path: &Path) -> Result<Summary, String> {
     let mut deserializer = Deserializer::new();
     for entry in IntervalLogIterator::new(&bytes) {
         let number = summary.intervals + 1;
-        let entry = entry.map_err(|e| format!("{name}: after {} intervals: {e:?}", number - 1))?;
+        let entry = entry.map_err(|_| match number {
+            1 => format!("{name}: not an interval log (.hlog)"),
+            n => format!("{name}: not an interval log (.hlog) any more after {} intervals", n - 1),
+        })?;
         if let LogEntry::Interval(interval) = entry {
             let add = summary.add(&interval, &mut deserializer);
             add.map_err(|e| format!("{name}: interval {number}: {e}"))?;
