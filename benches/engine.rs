@@ -102,7 +102,7 @@ fn warm_deques(per_second: u64) -> (Deques, Stream) {
         for row in [row, SYMBOLS] {
             deques.remember(row, event.at(), usd_of(&event));
         }
-        if i + 1_000 < events {
+        if i + 5 * per_second < events {
             continue;
         }
         for report in out.reports() {

@@ -81,16 +81,14 @@ pub fn climb(value: f64, rungs: &[f64; 4]) -> f64 {
     if value <= 0.0 {
         return 0.0;
     }
-    let mut below = 0.0;
-    let mut score = 0.0;
-    for &rung in rungs {
-        if value < rung {
-            return score + 25.0 * ((value - below) / (rung - below));
-        }
-        below = rung;
-        score += 25.0;
+    // Counted, not searched: which rung comes next cannot be foretold.
+    let passed = rungs.len() - rungs.iter().filter(|&&rung| value < rung).count();
+    if passed == rungs.len() {
+        return 100.0;
     }
-    score
+    let [first, second, third, _] = *rungs;
+    let (below, rung) = ([0.0, first, second, third][passed], rungs[passed]);
+    25.0 * passed as f64 + 25.0 * ((value - below) / (rung - below))
 }
 
 /// The mean of the scores that are there by weight, and the share of the weight that is there.
@@ -109,8 +107,8 @@ pub fn weighted<const N: usize>(scores: &[Option<f64>; N], weights: &[f64; N]) -
 /// Of the arrivals of 500 ms, 10 s and 60 s.
 fn velocity([burst, slow, minute]: [u32; 3], burst_events: u32) -> f64 {
     let per_second = |arrivals, i: usize| f64::from(arrivals) * 1e3 / WINDOW_MS[i] as f64;
-    let burst = if burst >= burst_events { per_second(burst, BURST) } else { 0.0 };
-    0.4 * burst + 0.4 * per_second(slow, SLOW) + 0.2 * per_second(minute, MINUTE)
+    let burst = if burst >= burst_events { burst } else { 0 };
+    0.4 * per_second(burst, BURST) + 0.4 * per_second(slow, SLOW) + 0.2 * per_second(minute, MINUTE)
 }
 
 /// Acceleration and jerk, each 0 unless positive and beyond what a steady rate does by chance.
@@ -121,9 +119,10 @@ fn motion(arrivals: Lags<u32>, limit: f64, gate: Gate) -> (f64, f64) {
     let arrivals = arrivals.map(f64::from);
     let (first, second) = differences(arrivals);
     let (first_variance, second_variance) = variances(arrivals);
-    // In squares: this is asked for every event, and a root is not needed to compare.
+    // In squares: this is asked for every event, and a root is not needed to compare. Both sides of
+    // the `&` are worked out, since every second value is above zero, and none can tell which.
     let counts = |value: f64, variance: f64| {
-        let is_significant = value > 0.0 && value * value >= limit * limit * variance;
+        let is_significant = (value > 0.0) & (value * value >= limit * limit * variance);
         if is_significant { value } else { 0.0 }
     };
     (

@@ -318,10 +318,9 @@ impl Row {
 
     fn put_side(&mut self, event: &Event, hit: &Hit, usd: u64) {
         let crate::event::Body::Liquidation { side: Some(side), .. } = event.body else { return };
-        let sides = match side {
-            Side::Long => Sides { long: usd, short: 0 },
-            Side::Short => Sides { long: 0, short: usd },
-        };
+        // A product, since which of the two it is cannot be foretold.
+        let of = |which| usd * u64::from(side == which);
+        let sides = Sides { long: of(Side::Long), short: of(Side::Short) };
         if usd > 0 {
             self.sides.put(hit.places[MINUTE], sides);
         }

@@ -236,11 +236,14 @@ impl Short {
     }
 
     fn each(&mut self, counts: &Venues, apply: impl Fn(&mut u64, u64)) {
-        for (i, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-            let count = u64::from(count);
-            apply(&mut self.sums[i], count);
-            for (product, &other) in self.products[i].iter_mut().zip(&counts[..=i]) {
-                apply(product, count * u64::from(other));
+        if *counts == [0; VENUE_COUNT] {
+            return;
+        }
+        let counts = counts.map(u64::from);
+        for i in 0..VENUE_COUNT {
+            apply(&mut self.sums[i], counts[i]);
+            for j in 0..=i {
+                apply(&mut self.products[i][j], counts[i] * counts[j]);
             }
         }
     }

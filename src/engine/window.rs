@@ -129,22 +129,30 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     fn shift(&mut self, stride: u64) {
         let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(shift_of(self.head + 1));
         self.head += stride;
-        self.tail = self.buckets[LAGS - 1][slot(self.head)];
-        let last = &mut self.lanes[LAGS - 1];
-        for slot in ones(last.occupied & passed) {
-            last.sum.sub(std::mem::take(&mut self.buckets[LAGS - 1][slot]));
+        let entered = slot(self.head);
+        self.tail = self.buckets[LAGS - 1][entered];
+        // Often the only one: not to ask whether it is occupied spares a guess.
+        self.pass(entered);
+        for slot in ones(self.occupied() & passed & !(1 << entered)) {
+            self.pass(slot);
         }
-        last.occupied &= !passed;
-        for lag in (1..LAGS).rev() {
-            let moved = self.lanes[lag - 1].occupied & passed;
-            for slot in ones(moved) {
-                let value = std::mem::take(&mut self.buckets[lag - 1][slot]);
-                self.buckets[lag][slot] = value;
-                self.lanes[lag - 1].sum.sub(value);
-                self.lanes[lag].sum.add(value);
-            }
-            self.lanes[lag - 1].occupied ^= moved;
-            self.lanes[lag].occupied |= moved;
+        let mut arriving = 0;
+        for lane in &mut self.lanes {
+            let leaving = lane.occupied & passed;
+            lane.occupied = lane.occupied & !passed | arriving;
+            arriving = leaving;
+        }
+    }
+
+    /// Hands the buckets of a slot from each lag to the next, and those of the last to nobody.
+    #[inline]
+    fn pass(&mut self, slot: usize) {
+        let mut arriving = T::default();
+        for (lane, buckets) in self.lanes.iter_mut().zip(&mut self.buckets) {
+            let leaving = std::mem::replace(&mut buckets[slot], arriving);
+            lane.sum.add(arriving);
+            lane.sum.sub(leaving);
+            arriving = leaving;
         }
     }
 
