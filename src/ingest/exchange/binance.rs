@@ -21,8 +21,10 @@ use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, USD_QU
 /// Binance.
 pub struct Binance;
 
-const MARKET: Route = Route { name: "market", url: "wss://fstream.binance.com/market/ws" };
-const PUBLIC: Route = Route { name: "public", url: "wss://fstream.binance.com/public/ws" };
+const MARKET: Route =
+    Route { name: "market", url: "wss://fstream.binance.com/market/ws", liquidations: true };
+const PUBLIC: Route =
+    Route { name: "public", url: "wss://fstream.binance.com/public/ws", liquidations: false };
 static ROUTES: [Route; 2] = [MARKET, PUBLIC];
 
 static LISTINGS: [Listing; 2] = [
@@ -140,6 +142,18 @@ impl Exchange for Binance {
 
     fn canary(&self, route: &Route) -> &'static str {
         if route.name == PUBLIC.name { "btcusdt@bookTicker" } else { "btcusdt@aggTrade" }
+    }
+
+    fn sampling(&self, route: &Route) -> &'static str {
+        if route.name == PUBLIC.name {
+            "the top of the book only"
+        } else {
+            "at most one per symbol and second, the largest, told when the second ends"
+        }
+    }
+
+    fn limits(&self) -> &'static str {
+        "10 messages a second, 1024 streams on a connection, 24 hours"
     }
 
     fn listings(&self) -> &'static [Listing] {

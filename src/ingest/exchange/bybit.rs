@@ -20,8 +20,10 @@ use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, USD_QU
 /// Bybit.
 pub struct Bybit;
 
-const LINEAR: Route = Route { name: "linear", url: "wss://stream.bybit.com/v5/public/linear" };
-const INVERSE: Route = Route { name: "inverse", url: "wss://stream.bybit.com/v5/public/inverse" };
+const LINEAR: Route =
+    Route { name: "linear", url: "wss://stream.bybit.com/v5/public/linear", liquidations: true };
+const INVERSE: Route =
+    Route { name: "inverse", url: "wss://stream.bybit.com/v5/public/inverse", liquidations: true };
 static ROUTES: [Route; 2] = [LINEAR, INVERSE];
 
 static LISTINGS: [Listing; 2] = [
@@ -155,6 +157,14 @@ impl Exchange for Bybit {
 
     fn canary(&self, route: &Route) -> &'static str {
         if route.name == INVERSE.name { "tickers.BTCUSD" } else { "tickers.BTCUSDT" }
+    }
+
+    fn sampling(&self, _: &Route) -> &'static str {
+        "every one, gathered for half a second; the price is the bankruptcy price"
+    }
+
+    fn limits(&self) -> &'static str {
+        "500 connections in 5 minutes, 21000 characters of topics on a connection"
     }
 
     fn listings(&self) -> &'static [Listing] {

@@ -22,7 +22,7 @@ use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, market
 /// Hyperliquid.
 pub struct Hyperliquid;
 
-const WS: Route = Route { name: "ws", url: "wss://api.hyperliquid.xyz/ws" };
+const WS: Route = Route { name: "ws", url: "wss://api.hyperliquid.xyz/ws", liquidations: true };
 static ROUTES: [Route; 1] = [WS];
 
 static LISTINGS: [Listing; 1] =
@@ -96,6 +96,10 @@ impl Exchange for Hyperliquid {
         fills.chain(context).take(SUBSCRIPTIONS_MAX).map(frame).collect()
     }
 
+    fn fragile(&self) -> bool {
+        true
+    }
+
     fn heartbeat(&self) -> Heartbeat {
         Heartbeat { every_ms: 30_000, text: Some(r#"{"method":"ping"}"#) }
     }
@@ -106,6 +110,14 @@ impl Exchange for Hyperliquid {
 
     fn canary(&self, _: &Route) -> &'static str {
         "bbo BTC"
+    }
+
+    fn sampling(&self, _: &Route) -> &'static str {
+        "fills of the addresses that are configured, at most 10; own and counterparty side told apart"
+    }
+
+    fn limits(&self) -> &'static str {
+        "10 connections, 30 new a minute, 1000 subscriptions, 2000 messages a minute"
     }
 
     fn listings(&self) -> &'static [Listing] {

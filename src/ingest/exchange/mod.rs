@@ -83,6 +83,8 @@ pub struct Route {
     pub name: &'static str,
     /// The real endpoint, `wss://host[:port]/path`.
     pub url: &'static str,
+    /// Whether liquidations come on it.
+    pub liquidations: bool,
 }
 
 /// What to subscribe to.
@@ -151,12 +153,24 @@ pub trait Exchange: Sync {
     fn routes(&self) -> &'static [Route];
     /// Text frames that subscribe on `route`, chunked within the venue's limits.
     fn subscriptions(&self, route: &Route, known: &Instruments, wanted: &Wanted) -> Vec<String>;
+    /// Answers the venue gives to one of these frames.
+    fn answers(&self, _frame: &str) -> u32 {
+        1
+    }
+    /// Whether the venue hangs up over one bad subscription instead of refusing it.
+    fn fragile(&self) -> bool {
+        false
+    }
     /// What keeps a connection open.
     fn heartbeat(&self) -> Heartbeat;
     /// How much of the truth its liquidation feed shows.
     fn completeness(&self) -> Completeness;
     /// The chatty stream on `route` that tells a live connection from a deaf one.
     fn canary(&self, route: &Route) -> &'static str;
+    /// What of all liquidations is sent on `route`, and when, in words.
+    fn sampling(&self, route: &Route) -> &'static str;
+    /// The limits its connections are kept within, in words.
+    fn limits(&self) -> &'static str;
     /// REST requests that list its instruments, in order; each answer goes to [`Self::listed`].
     fn listings(&self) -> &'static [Listing];
     /// Instruments in a REST answer. Rows that cannot be used are left out.

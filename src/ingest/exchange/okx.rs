@@ -20,7 +20,8 @@ use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, USD_QU
 /// OKX.
 pub struct Okx;
 
-const PUBLIC: Route = Route { name: "public", url: "wss://ws.okx.com:8443/ws/v5/public" };
+const PUBLIC: Route =
+    Route { name: "public", url: "wss://ws.okx.com:8443/ws/v5/public", liquidations: true };
 static ROUTES: [Route; 1] = [PUBLIC];
 
 static LISTINGS: [Listing; 1] =
@@ -95,6 +96,11 @@ impl Exchange for Okx {
         (1..).zip(args.chunks(ARGS_PER_FRAME)).map(frame).collect()
     }
 
+    /// One for each channel of the frame.
+    fn answers(&self, frame: &str) -> u32 {
+        u32::try_from(frame.matches("\"channel\"").count()).unwrap_or(u32::MAX)
+    }
+
     fn heartbeat(&self) -> Heartbeat {
         Heartbeat { every_ms: 20_000, text: Some("ping") }
     }
@@ -105,6 +111,14 @@ impl Exchange for Okx {
 
     fn canary(&self, _: &Route) -> &'static str {
         "bbo-tbt BTC-USDT-SWAP"
+    }
+
+    fn sampling(&self, _: &Route) -> &'static str {
+        "some are left out by a rule that is not documented; REST shows more"
+    }
+
+    fn limits(&self) -> &'static str {
+        "3 connections a second, 480 subscriptions an hour, silent for 30 s is closed"
     }
 
     fn listings(&self) -> &'static [Listing] {
