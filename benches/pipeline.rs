@@ -39,7 +39,8 @@ fn frame_to_report(c: &mut Criterion) {
         let bytes = frames[n % SYMBOLS].as_bytes();
         let received = Now::at_millis(START_MS + (n / 10) as i64 % 5_000);
         n += 1;
-        let (_, events) = intake.frame(&Frame { venue: Venue::Binance, line: 0, bytes, received });
+        let (_, events) =
+            intake.frame(&Frame { venue: Venue::Binance, line: 0, link: 0, bytes, received });
         let count = events.len();
         for event in events {
             outbox.clear();

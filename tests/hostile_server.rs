@@ -162,7 +162,7 @@ fn a_flapping_server_is_called_at_a_distance() {
 fn refusal_of(script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> String {
     let port = raw_peer(script);
     let endpoint = Endpoint::parse(&format!("wss://localhost:{port}/x")).unwrap();
-    dial(&endpoint, None, &Trust::new(None).unwrap()).expect_err("no connection").why
+    dial(&endpoint, None, 0, &Trust::new(None).unwrap()).expect_err("no connection").why
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn a_server_that_drips_its_answer_gains_no_time() {
                 }
             });
             let endpoint = Endpoint::parse(&format!("ws://localhost:{port}/x")).unwrap();
-            dial(&endpoint, None, &Trust::new(None).unwrap()).expect_err("no connection").why
+            dial(&endpoint, None, 0, &Trust::new(None).unwrap()).expect_err("no connection").why
         };
         assert_eq!(why, "upgrade: no answer in time");
     }

@@ -12,7 +12,7 @@ use foreshock::ingest::exchange::{Control, EXCHANGES, Listing, Verdict};
 use foreshock::ingest::intake::Intake;
 use foreshock::ingest::rest::Rest;
 use foreshock::ingest::settings::Settings;
-use foreshock::ingest::socket::{Line, Socket};
+use foreshock::ingest::socket::{Setup, Socket};
 use foreshock::ingest::source::{Read, Source};
 use foreshock::simulate::market::{Act, Item, Market, Schedule, What};
 use foreshock::simulate::street::Street;
@@ -258,7 +258,7 @@ fn lines(street: &Street) -> (Vec<Socket>, Intake) {
         let venue = exchange.venue();
         let (known, complaints) = rest.instruments(exchange, Some(&street.rest(venue)));
         assert_eq!(complaints, [] as [String; 0]);
-        for line in Line::of(exchange, &settings, &known).unwrap() {
+        for line in Setup::of(exchange, &settings, &known).unwrap() {
             sockets.push(Socket::new(line, dialer.as_ref().unwrap().clone()).unwrap());
         }
         intake.desk(venue).unwrap().instruments = known;
@@ -289,7 +289,7 @@ fn the_exchanges_understand_every_message_of_the_street() {
                 assert!(!bad, "{verdict:?} {}", String::from_utf8_lossy(frame.bytes));
                 let forced = |e: &&Event| matches!(e.body, Body::Liquidation { usd: Some(_), .. });
                 *heard.entry(frame.venue).or_insert(0) += events.iter().filter(forced).count();
-                verdict
+                verdict.into()
             });
             idle &= read == Read::Idle;
         }

@@ -12,7 +12,7 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,11 @@ use tungstenite::http::{HeaderValue, Response};
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{HandshakeError, WebSocket};
 
+use super::backoff::Pace;
+use super::line::Refusal;
 use super::wire::{Pipe, Wire};
+use crate::event::{VENUE_COUNT, Venue};
+use crate::time::Nanos;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const UPGRADE: Duration = Duration::from_secs(3);
@@ -121,6 +125,8 @@ pub struct Call {
     pub endpoint: Arc<Endpoint>,
     /// The address that worked last, tried when the resolver fails.
     pub last: Option<SocketAddr>,
+    /// Which of the venue's addresses is tried first, where there are several.
+    pub nth: usize,
     /// Where the answer goes.
     pub answer: Sender<Answer>,
 }
@@ -137,27 +143,12 @@ pub struct Opened {
     pub peer: SocketAddr,
 }
 
-/// Why there is no connection.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Refusal {
-    /// In words for a person.
-    pub why: String,
-    /// HTTP status, or 0.
-    pub code: u16,
-    /// Seconds the venue asked us to stay away.
-    pub retry_after: Option<u64>,
-}
-
-impl Refusal {
-    fn new(why: impl Into<String>) -> Self {
-        Self { why: why.into(), ..Self::default() }
-    }
-}
-
 /// The threads that dial. They end when every caller is gone.
 #[derive(Clone, Debug)]
 pub struct Dialer {
     calls: Sender<Call>,
+    /// Shared by all lines of a venue; asked once per connection, by one thread.
+    paces: Arc<Mutex<[Pace; VENUE_COUNT]>>,
 }
 
 impl Dialer {
@@ -173,7 +164,16 @@ impl Dialer {
                 .name(format!("dial-{i}"))
                 .spawn(move || work(&waiting, &trust))?;
         }
-        Ok(Self { calls })
+        Ok(Self { calls, paces: Arc::default() })
+    }
+
+    /// Takes a place for a connection to a venue.
+    ///
+    /// # Errors
+    /// Gives the time at which there will be one.
+    pub fn pace(&self, venue: Venue, now: Nanos) -> Result<(), Nanos> {
+        let mut paces = self.paces.lock().unwrap_or_else(PoisonError::into_inner);
+        paces[venue.index()].ask(now)
     }
 
     /// Asks for a connection. Never waits.
@@ -187,7 +187,7 @@ impl Dialer {
 
 fn work(calls: &Receiver<Call>, trust: &Trust) {
     for call in calls {
-        let answer = dial(&call.endpoint, call.last, trust);
+        let answer = dial(&call.endpoint, call.last, call.nth, trust);
         // The caller may have stopped meanwhile; the connection is then dropped here.
         drop(call.answer.try_send(answer));
     }
@@ -197,8 +197,10 @@ fn work(calls: &Receiver<Call>, trust: &Trust) {
 ///
 /// # Errors
 /// Says in words why not.
-pub fn dial(endpoint: &Endpoint, last: Option<SocketAddr>, trust: &Trust) -> Answer {
-    let addresses = resolve(endpoint, last)?;
+pub fn dial(endpoint: &Endpoint, last: Option<SocketAddr>, nth: usize, trust: &Trust) -> Answer {
+    let mut addresses = resolve(endpoint, last)?;
+    let first = nth % addresses.len().max(1);
+    addresses.rotate_left(first);
     let (tcp, peer) = connect(&addresses)?;
     let pipe = Pipe::new(tcp, Instant::now() + UPGRADE).map_err(|e| reason("tcp", &e))?;
     let wire = if endpoint.tls { secure(pipe, endpoint, trust)? } else { Wire::Plain(pipe) };

@@ -12,7 +12,8 @@
 
 use super::Frame;
 use super::exchange::{Desk, EXCHANGES, Exchange, Items, Origin, Verdict, exchange};
-use crate::event::{Body, Event, Flags, SPACING_MAX_MS, Stamp, VENUE_COUNT, Venue};
+use super::twins::{ALONE, REPAIR, Twins};
+use crate::event::{Body, Event, Flags, SPACING_MAX_MS, Stamp, VENUE_COUNT, VENUES, Venue};
 use crate::ledger::{Ledger, Tally};
 use crate::time::{Millis, Nanos, Now};
 
@@ -29,6 +30,10 @@ pub struct Intake {
     batch: Batch,
     age_gate_ms: i64,
     counts: [Counts; VENUE_COUNT],
+    /// The latest frame held a liquidation, new or not.
+    rare: bool,
+    /// What passed lately, per venue; none for recordings, whose events all passed once.
+    twins: Vec<Twins>,
 }
 
 /// What was counted of one venue. `frames = decoded + ignored + rejected`, `items = events + refused`.
@@ -81,7 +86,21 @@ impl Intake {
             }
         }
         let batch = Batch { events: Vec::with_capacity(BATCH), refused: Tally::default() };
-        Self { desks, batch, age_gate_ms, counts: Default::default() }
+        Self {
+            desks,
+            batch,
+            age_gate_ms,
+            counts: Default::default(),
+            rare: false,
+            twins: Vec::new(),
+        }
+    }
+
+    /// Removes what a second connection of the venue brings again.
+    #[must_use]
+    pub fn telling_twins_apart(mut self) -> Self {
+        self.twins.resize_with(VENUE_COUNT, Twins::default);
+        self
     }
 
     /// The desk of a venue, to add instruments to.
@@ -94,15 +113,35 @@ impl Intake {
         self.batch.events.clear();
         let verdict = self.parse(frame);
         place(&mut self.batch.events, frame, self.age_gate_ms);
+        let liquidation = |event: &Event| matches!(event.body, Body::Liquidation { .. });
+        self.rare = self.batch.events.iter().any(liquidation);
+        self.remove_twins(frame);
         self.count(frame.venue, verdict);
         (verdict, &mut self.batch.events)
+    }
+
+    /// Whether the latest frame held a liquidation, be it one that another connection brought before.
+    #[must_use]
+    pub fn held_liquidation(&self) -> bool {
+        self.rare
+    }
+
+    fn remove_twins(&mut self, frame: &Frame<'_>) {
+        let Some(twins) = self.twins.get_mut(frame.venue.index()) else { return };
+        let Batch { events, refused } = &mut self.batch;
+        let (link, now) = (frame.link, frame.received.mono);
+        let before = events.len();
+        events.retain(|event| twins.is_new(event, link, now));
+        if events.len() < before {
+            refused.add("duplicate", (before - events.len()) as u64);
+        }
     }
 
     /// Parses one recorded frame that does not say when it was received: that is taken to be its
     /// newest venue time, or `earliest` where that is later.
     pub fn undated(&mut self, venue: Venue, bytes: &[u8], earliest: Nanos) -> &[Event] {
         self.batch.events.clear();
-        let mut frame = Frame { venue, line: 0, bytes, received: Now::default() };
+        let mut frame = Frame { venue, line: 0, link: ALONE, bytes, received: Now::default() };
         let verdict = self.parse(&frame);
         let newest = self.batch.events.iter().filter_map(|event| event.stamp.venue_ms()).max();
         let at = newest.map_or(earliest, Nanos::from_millis).max(earliest);
@@ -162,6 +201,9 @@ impl Intake {
             ledger.add_tally("refused", &counts.refused);
             ledger.add_tally("flagged", &counts.flagged);
         }
+        for (venue, twins) in VENUES.iter().zip(&self.twins) {
+            twins.ledger(venue.name(), ledger);
+        }
     }
 }
 
@@ -173,6 +215,7 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
         event.line = frame.line;
         event.stamp = sane(event, wall);
     }
+    let history = frame.line == REPAIR;
     let newest = events.iter().filter_map(|event| event.stamp.venue_ms()).max();
     let Some(newest) = newest else { return };
     for event in events {
@@ -181,7 +224,7 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
         event.stamp = Stamp::new(Some(ms), back);
         let news =
             matches!(event.body, Body::Liquidation { .. } | Body::Fill { .. } | Body::Trade { .. });
-        if news && wall.0 - ms > age_gate_ms {
+        if history || news && wall.0 - ms > age_gate_ms {
             event.flags = event.flags.with(Flags::BACKFILL);
         }
     }
@@ -224,7 +267,8 @@ mod tests {
     fn placed(venue_ms: &[i64], wall_ms: i64) -> Vec<Event> {
         let mut events: Vec<_> = venue_ms.iter().map(|&ms| liquidation(ms)).collect();
         let received = Now::at_millis(wall_ms);
-        place(&mut events, &Frame { venue: Venue::Bybit, line: 1, bytes: b"", received }, 10_000);
+        let frame = Frame { venue: Venue::Bybit, line: 1, link: ALONE, bytes: b"", received };
+        place(&mut events, &frame, 10_000);
         events
     }
 

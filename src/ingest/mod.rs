@@ -8,14 +8,23 @@
 pub mod instrument;
 pub mod exchange;
 pub mod intake;
+pub mod capture;
 pub mod recording;
 pub mod playback;
 pub mod settings;
 pub mod source;
+pub mod backoff;
+pub mod link;
+pub mod line;
+pub mod twins;
+pub mod coverage;
+pub mod content;
 pub mod wire;
 pub mod dial;
+pub mod retired;
 pub mod socket;
 pub mod rest;
+pub mod repair;
 pub mod reader;
 pub mod decode;
 
@@ -27,8 +36,10 @@ use crate::time::Now;
 pub struct Frame<'a> {
     /// Whose format it is in.
     pub venue: Venue,
-    /// Which of the venue's connections carried it.
+    /// Which of the venue's lines carried it.
     pub line: u8,
+    /// Which connection ([`twins::link_of`]); [`twins::ALONE`] where there is only one.
+    pub link: u32,
     /// The payload: JSON, or a venue's bare text.
     pub bytes: &'a [u8],
     /// When it was read.

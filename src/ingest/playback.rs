@@ -10,8 +10,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use super::Frame;
+use super::instrument::Instruments;
 use super::intake::Intake;
 use super::recording::{Entry, Recording};
+use super::twins::ALONE;
 use crate::event::Event;
 use crate::ledger::{Ledger, Tally};
 use crate::ring::Outlet;
@@ -89,6 +91,8 @@ impl Playback {
         if !own_ticks && recordings.len() > 1 {
             return Err("a journal holds the engine's whole input: replay it alone".to_owned());
         }
+        let links = recordings.iter().any(|recording| recording.has_links());
+        let intake = if links { intake.telling_twins_apart() } else { intake };
         Ok(Self {
             tracks: recordings.into_iter().map(Track::new).collect::<Result<_, _>>()?,
             intake,
@@ -243,10 +247,23 @@ impl Playback {
                 self.arrive(at);
                 self.held.push_back(Event { received: at, ..event });
             }
+            Entry::Instruments { venue, known, .. } => {
+                if let Some(desk) = self.intake.desk(venue) {
+                    desk.instruments = Instruments::default();
+                    desk.instruments.extend(known);
+                }
+            }
+            Entry::Captured { venue, line, link, bytes, received } => {
+                self.arrive(at);
+                // Two files may tell one time; the merged time never runs back.
+                let received = Now { mono: at, ..received };
+                let frame = Frame { venue, line, link, bytes: &bytes, received };
+                self.held.extend(self.intake.frame(&frame).1.iter());
+            }
             Entry::Frame { venue, bytes, received_ms: Some(ms) } => {
                 self.arrive(at);
                 let received = Now { mono: at, wall: Millis(ms) };
-                let frame = Frame { venue, line: 0, bytes: &bytes, received };
+                let frame = Frame { venue, line: 0, link: ALONE, bytes: &bytes, received };
                 self.held.extend(self.intake.frame(&frame).1.iter());
             }
             Entry::Frame { venue, bytes, received_ms: None } => {

@@ -6,10 +6,13 @@
 
 use crossbeam_channel::Sender;
 
+use super::content::Content;
+use super::coverage::Coverage;
+use super::exchange::EXCHANGES;
 use super::intake::Intake;
 use super::playback::TICK_NS;
-use super::source::{FeedChange, Read, Source};
-use crate::event::{Body, Event, Flags};
+use super::source::{FeedChange, Heard, Read, Source};
+use crate::event::{Body, Completeness, Event, Flags};
 use crate::ledger::Ledger;
 use crate::ring::Outlet;
 use crate::stage::{Stage, Turn};
@@ -28,6 +31,10 @@ pub struct Reader {
     /// Changes of feeds in words, for people. A full channel loses words, never events.
     notices: Sender<FeedChange>,
     next_tick: Nanos,
+    coverage: Coverage,
+    content: Content,
+    /// Venues that are mute while others cascade: a set of bits.
+    mute: u8,
 }
 
 /// The first ring, and the books about it.
@@ -77,22 +84,39 @@ impl Reader {
         notices: Sender<FeedChange>,
     ) -> Self {
         let door = Door::new(outlet);
-        Self { sources, intake, door, stamp, notices, next_tick: Nanos::default() }
+        Self {
+            sources,
+            intake,
+            door,
+            stamp,
+            notices,
+            next_tick: Nanos::default(),
+            coverage: Coverage::default(),
+            content: Content::default(),
+            mute: 0,
+        }
     }
 
     /// Reads all sources once.
     fn read(&mut self, now: Now) -> Turn {
-        let Self { sources, intake, door, stamp, notices, .. } = self;
+        let Self { sources, intake, door, stamp, notices, coverage, content, .. } = self;
         let mut turn = Turn::Done;
-        for source in sources {
+        let mut healed = None;
+        for source in sources.iter_mut() {
             let read = source.read(now, FRAMES_PER_SOURCE, &mut |frame| {
                 let (verdict, events) = intake.frame(&frame);
                 let parsed = stamp().since(frame.received.mono);
+                let mut news = 0;
                 for event in events {
                     event.parse_ns = u32::try_from(parsed).unwrap_or(u32::MAX);
+                    coverage.mark(event);
                     door.offer(*event);
+                    news += u32::from(is_news(event));
                 }
-                verdict
+                if news > 0 {
+                    content.heard(frame.venue, news);
+                }
+                Heard { verdict, rare: intake.held_liquidation() }
             });
             turn = match (read, turn) {
                 (Read::Frames, _) | (_, Turn::Worked) => Turn::Worked,
@@ -100,11 +124,35 @@ impl Reader {
                 (Read::Ended, turn) => turn,
             };
             while let Some(change) = source.feed() {
-                door.offer_own(feed_event(&change, now));
+                let gap = coverage.change(&change, now.wall);
+                healed = gap.map(|gap| (change.venue, gap)).or(healed);
+                // The engine's coverage is of liquidations: other routes are for people.
+                if change.rare {
+                    door.offer_own(feed_event(&change, now));
+                }
                 let _ = notices.try_send(change);
             }
         }
+        if let Some((venue, gap)) = healed {
+            sources.iter_mut().for_each(|source| source.heal(venue, gap));
+        }
         turn
+    }
+
+    /// Tells the sources of venues that are mute while others cascade.
+    fn compare(&mut self, now: Now) {
+        let Self { coverage, content, mute, .. } = self;
+        let heard = || {
+            let compared = EXCHANGES.iter().filter(|e| e.completeness() != Completeness::Watched);
+            let heard = compared.map(|e| e.venue()).filter(|venue| coverage.hears(*venue));
+            // One that is in doubt is not heard, and still compared.
+            heard.fold(*mute, |set, venue| set | venue.bit())
+        };
+        if let Some(found) = content.turn(now.mono, heard).filter(|found| found != mute) {
+            *mute = found;
+            let why = self.content.words();
+            self.sources.iter_mut().for_each(|source| source.doubt(found, &why, now));
+        }
     }
 
     fn tick(&mut self, now: Now) {
@@ -113,6 +161,10 @@ impl Reader {
             self.next_tick = Nanos(now.mono.0 / TICK_NS * TICK_NS).plus(TICK_NS);
         }
     }
+}
+
+fn is_news(event: &Event) -> bool {
+    matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(Flags::BACKFILL)
 }
 
 fn feed_event(change: &FeedChange, now: Now) -> Event {
@@ -127,6 +179,7 @@ impl Stage for Reader {
 
     fn turn(&mut self, now: Now) -> Turn {
         let turn = self.read(now);
+        self.compare(now);
         self.tick(now);
         turn
     }
@@ -138,6 +191,7 @@ impl Stage for Reader {
     fn ledger(&self, ledger: &mut Ledger) {
         self.intake.ledger(ledger);
         self.sources.iter().for_each(|source| source.ledger(ledger));
+        ledger.add("gaps", self.coverage.gaps);
         ledger.add("ticks", self.door.own);
         ledger.add("offered", self.door.offered);
         ledger.add("pushed", self.door.pushed);
@@ -150,7 +204,6 @@ mod tests {
     use super::*;
     use crate::event::{FeedState, Venue};
     use crate::ingest::Frame;
-    use crate::ingest::exchange::Verdict;
     use crate::ring::ring;
 
     /// Says `n` times that its feed changed, then ends.
@@ -160,13 +213,14 @@ mod tests {
         fn name(&self) -> String {
             "restless".to_owned()
         }
-        fn read(&mut self, _: Now, _: usize, _: &mut dyn FnMut(Frame<'_>) -> Verdict) -> Read {
+        fn read(&mut self, _: Now, _: usize, _: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read {
             if self.0 == 0 { Read::Ended } else { Read::Idle }
         }
         fn feed(&mut self) -> Option<FeedChange> {
             self.0 = self.0.checked_sub(1)?;
             let (venue, why) = (Venue::Okx, String::new());
-            Some(FeedChange { venue, line: 0, state: FeedState::Live, code: 0, why })
+            let state = FeedState::Live;
+            Some(FeedChange { venue, line: 0, route: "public", rare: true, state, code: 0, why })
         }
         fn stop(&mut self) {}
         fn ledger(&self, _: &mut Ledger) {}

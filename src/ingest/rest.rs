@@ -19,7 +19,7 @@ const WHOLE: Duration = Duration::from_secs(20);
 const BODY_MAX: u64 = 32 << 20;
 
 /// Asks venues over HTTPS.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Rest {
     /// One per set of roots: the library cannot join its built-in roots with ours.
     agents: Vec<Agent>,
@@ -69,10 +69,27 @@ impl Rest {
     /// # Errors
     /// One line: where, and why not.
     pub fn fetch(&self, listing: &Listing, base: Option<&str>) -> Result<Vec<u8>, String> {
-        let url = moved(listing.url, base)?;
+        self.request(listing.url, listing.body, base)
+    }
+
+    /// The body of the answer to a GET.
+    ///
+    /// # Errors
+    /// One line: where, and why not.
+    pub fn get(&self, url: &str, base: Option<&str>) -> Result<Vec<u8>, String> {
+        self.request(url, None, base)
+    }
+
+    fn request(
+        &self,
+        url: &str,
+        body: Option<&str>,
+        base: Option<&str>,
+    ) -> Result<Vec<u8>, String> {
+        let url = moved(url, base)?;
         let mut outcome = Err(format!("{url}: no agent"));
         for agent in &self.agents {
-            let asked = ask(agent, &url, listing.body);
+            let asked = ask(agent, &url, body);
             // Only a certificate that one set of roots does not know is worth another try.
             let again = matches!(&asked, Err(ureq::Error::Tls(_) | ureq::Error::Rustls(_)))
                 || matches!(&asked, Err(ureq::Error::Io(e)) if is_tls(e));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::dial::Endpoint;
 use super::exchange::{Wanted, exchange};
+use super::retired::{Retired, retired};
 use crate::event::Venue;
 use crate::symbol::Symbol;
 
@@ -24,6 +25,8 @@ pub struct Settings {
     pub age_gate_ms: u64,
     /// A line on which nothing arrives for this long is dead, ms.
     pub dead_ms: u64,
+    /// A line that is alive and subscribed, and gives no data for this long, is deaf, ms.
+    pub canary_ms: u64,
     /// Bytes read from one line in one turn, at most.
     pub read_budget: usize,
 }
@@ -40,6 +43,11 @@ pub struct VenueSettings {
     pub rest: Option<String>,
     /// Addresses whose fills are heard.
     pub addresses: Vec<String>,
+    /// Lines per route: with 2 whatever comes first counts, and one of them may fail unnoticed.
+    pub lines: u8,
+    /// When each connection is replaced, every day, `HH:MM` in UTC: the new one is heard before the
+    /// old one ends. Connections are replaced once a day in any case.
+    pub rotate_at: Option<String>,
 }
 
 impl Default for Settings {
@@ -49,7 +57,8 @@ impl Default for Settings {
             ca_file: None,
             reference: vec!["BTC".to_owned(), "ETH".to_owned()],
             age_gate_ms: 10_000,
-            dead_ms: 15_000,
+            dead_ms: 4_500,
+            canary_ms: 4_500,
             read_budget: 16 * 1024,
         }
     }
@@ -57,12 +66,31 @@ impl Default for Settings {
 
 impl Default for VenueSettings {
     fn default() -> Self {
-        Self { enabled: true, urls: BTreeMap::new(), rest: None, addresses: Vec::new() }
+        Self {
+            enabled: true,
+            urls: BTreeMap::new(),
+            rest: None,
+            addresses: Vec::new(),
+            lines: 1,
+            rotate_at: None,
+        }
     }
 }
 
 /// Most addresses a venue lets one machine watch.
 const ADDRESSES_MAX: usize = 10;
+
+/// Most lines per route.
+const LINES_MAX: u64 = 2;
+
+/// The minute of the day that `HH:MM` means.
+#[must_use]
+pub fn minute_of_day(text: &str) -> Option<u16> {
+    let (hours, minutes) = text.split_once(':')?;
+    let part =
+        |text: &str, below| text.parse::<u16>().ok().filter(|n| *n < below && text.len() == 2);
+    Some(part(hours, 24)? * 60 + part(minutes, 60)?)
+}
 
 impl Settings {
     /// The settings of one venue.
@@ -86,6 +114,7 @@ impl Settings {
     /// Says which setting is wrong, and what it may be.
     pub fn check(&self) -> Result<(), String> {
         within("feeds.dead_ms", self.dead_ms, 1_000, 600_000)?;
+        within("feeds.canary_ms", self.canary_ms, 1_000, 600_000)?;
         within("feeds.age_gate_ms", self.age_gate_ms, 1_000, 3_600_000)?;
         within("feeds.read_budget", self.read_budget as u64, 4_096, 1 << 20)?;
         if let Some(base) = self.reference.iter().find(|base| Symbol::of_base(base).is_none()) {
@@ -106,13 +135,23 @@ impl VenueSettings {
             if exchange(venue).is_some_and(|spoken| !exists(spoken)) {
                 return Err(format!("feeds.venues.{name}.urls.{route}: no such route"));
             }
-            Endpoint::parse(url).map_err(|e| format!("feeds.venues.{name}.urls.{route}: {e}"))?;
+            let fault = |e: &str| format!("feeds.venues.{name}.urls.{route}: {e}");
+            let endpoint = Endpoint::parse(url).map_err(|e| fault(&e))?;
+            if let Some(Retired { what, since, shows, instead, .. }) = retired(&endpoint, route) {
+                return Err(fault(&format!(
+                    "{url}: {what}: gone since {since} ({shows}); use {instead}"
+                )));
+            }
         }
         if self.rest.as_ref().is_some_and(|rest| !rest.starts_with("https://")) {
             return Err(format!("feeds.venues.{name}.rest: must begin with https://"));
         }
         if self.addresses.len() > ADDRESSES_MAX {
             return Err(format!("feeds.venues.{name}.addresses: at most {ADDRESSES_MAX}"));
+        }
+        within(&format!("feeds.venues.{name}.lines"), u64::from(self.lines), 1, LINES_MAX)?;
+        if self.rotate_at.as_deref().is_some_and(|at| minute_of_day(at).is_none()) {
+            return Err(format!("feeds.venues.{name}.rotate_at: must be HH:MM, such as \"03:30\""));
         }
         match self.addresses.iter().find(|address| !is_address(address)) {
             Some(bad) => Err(format!("feeds.venues.{name}.addresses: {bad:?} is not 0x + 40 hex")),
@@ -158,6 +197,13 @@ mod tests {
             ("[venues.kraken]", "kraken"),
             ("[venues.okx]\nrest = \"http://okx.com\"", "https"),
             ("[venues.okx]\nurls = { public = \"ws://okx.com/x\" }", "loopback"),
+            ("[venues.okx]\nlines = 3", "venues.okx.lines: 3 is not within 1..=2"),
+            ("[venues.okx]\nrotate_at = \"24:00\"", "rotate_at: must be HH:MM"),
+            (
+                "[venues.binance]\nurls = { market = \"wss://fstream.binance.com/ws\" }",
+                "use wss://fstream.binance.com/market/ws",
+            ),
+            ("canary_ms = 1", "feeds.canary_ms"),
             ("[venues.hyperliquid]\naddresses = [\"0x12\"]", "0x12"),
         ] {
             let error = parse(text).expect_err(text);

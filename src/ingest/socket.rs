@@ -1,19 +1,8 @@
-//! A live line: one route of one venue, kept open.
+//! The thin I/O around a [`Line`]: what it orders is done here, what happens here it is told.
 //!
-//! ```text
-//!        due ──▶ called ──▶ open ──▶ lost: reset, closed, stale, refused
-//!         ▲                  │                     │
-//!         └── at once, then 1..30 s, never giving up ◀┘
-//! ```
-//!
-//! Each turn asks the kernel whether anything is readable, and reads only then, at most so many bytes.
-//! A line that the venue says it will close is called again *while it still runs*; the new connection
-//! replaces it when it is up. What has to wait happens on a dial thread.
-//!
-//! An acknowledgement is not life: a line is `live` from the first frame that was decoded. It is dead
-//! when no *complete* message came for a while; bytes that never finish a message do not count.
+//! Each turn asks the kernel whether anything is readable, and reads only then, at most so many bytes
+//! from each of the line's connections. What has to wait happens on a dial thread.
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -23,66 +12,45 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use tungstenite::error::ProtocolError;
 use tungstenite::{Error, Message, WebSocket};
 
 use super::Frame;
-use super::dial::{Answer, Call, Dialer, Endpoint, Opened, Refusal};
-use super::exchange::{Control, Exchange, Heartbeat, Route, Verdict};
+use super::dial::{Answer, Call, Dialer, Endpoint, Opened};
+use super::exchange::{Control, Exchange, Route, Verdict};
 use super::instrument::Instruments;
-use super::settings::Settings;
-use super::source::{FeedChange, Read, Source};
+use super::line::{Line, Loss, Order, Plan, Refusal, Say, Slot};
+use super::settings::{Settings, minute_of_day};
+use super::source::{FeedChange, Heard, Read, Source};
+use super::twins::link_of;
 use super::wire::Wire;
-use crate::event::{FeedState, Venue};
-use crate::ledger::{Ledger, Tally};
-use crate::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
+use crate::event::Completeness;
+use crate::ledger::Ledger;
+use crate::time::{NS_PER_MS, Nanos, Now};
 
-/// Frames that subscribe go out at this pace: Binance hangs up above ten messages a second.
-const SUBSCRIBE_EVERY: u64 = 125 * NS_PER_MS;
-/// How long a peer that said goodbye may leave its socket open.
-const GOODBYE: u64 = NS_PER_S;
-/// A connection that lived this long starts the waiting times over.
-const PROVEN: u64 = 60 * NS_PER_S;
-/// Venues cut a connection after 24 hours; it is replaced before.
-const REPLACE_AFTER: u64 = (23 * 60 + 30) * 60 * NS_PER_S;
-/// A dial thread that has not answered by now hangs in the resolver.
-const ANSWER_WITHIN: u64 = 60 * NS_PER_S;
-/// Longest wait between two attempts.
-const WAIT_MAX: u64 = 30 * NS_PER_S;
-/// A venue that refuses our region or address is left alone this long.
-const BLOCKED_FOR: u64 = 300 * NS_PER_S;
-/// A venue that finds us too eager, and does not say for how long.
-const EAGER_FOR: u64 = 60 * NS_PER_S;
 /// Bytes that may come without completing one message (the largest is 1 MiB).
 const UNFINISHED_MAX: u64 = 2 << 20;
-/// Pings and pongs from the peer within [`CONTROL_WINDOW`].
-const CONTROL_MAX: u32 = 500;
-const CONTROL_WINDOW: u64 = 5 * NS_PER_S;
-/// Changes of state waiting to be asked for.
-const CHANGES_MAX: usize = 64;
+/// A dialer that is busy is asked again after this.
+const BUSY: u64 = 100 * NS_PER_MS;
+/// Longest quotation of what a venue says, characters.
+const QUOTE_MAX: usize = 200;
 
-/// What a line is made from.
+/// What a socket is made from.
 #[derive(Clone, Debug)]
-pub struct Line {
-    /// Whose.
-    pub venue: Venue,
-    /// Which of the venue's lines.
-    pub line: u8,
-    /// The route's name.
-    pub route: &'static str,
+pub struct Setup {
+    /// What its line is made from.
+    pub plan: Plan,
     /// Where to.
     pub endpoint: Endpoint,
-    /// Frames that subscribe, in order.
-    pub subscriptions: Vec<String>,
-    /// What keeps it open.
-    pub heartbeat: Heartbeat,
-    /// Dead when nothing arrives for this long, ms.
-    pub dead_ms: u64,
-    /// Bytes read in one turn, at most.
+    /// The text that keeps it open; `None` for a WebSocket ping.
+    pub heartbeat: Option<&'static str>,
+    /// Bytes read in one turn from one connection, at most.
     pub read_budget: usize,
 }
 
-impl Line {
-    /// The lines of a venue, one per route, as the settings want them.
+impl Setup {
+    /// The lines of a venue, as many per route as the settings want. A route on which there is nothing
+    /// to subscribe to has none.
     ///
     /// # Errors
     /// Names the setting that holds an unusable URL.
@@ -91,22 +59,52 @@ impl Line {
         settings: &Settings,
         known: &Instruments,
     ) -> Result<Vec<Self>, String> {
+        let own = settings.venue(exchange.venue());
+        let copies = 0..own.lines;
+        let routes = || (0..).zip(exchange.routes());
+        let each = copies.flat_map(|copy| routes().map(move |(n, route)| (copy, n, route)));
+        let setups = each.map(|(copy, n, route)| {
+            let line = Plan::number(n, copy);
+            Self::of_route(exchange, settings, known, line, route)
+        });
+        let wanted = |setup: &Result<Self, String>| {
+            setup.as_ref().map_or(true, |setup| !setup.plan.subscriptions.is_empty())
+        };
+        setups.filter(wanted).collect()
+    }
+
+    fn of_route(
+        exchange: &dyn Exchange,
+        settings: &Settings,
+        known: &Instruments,
+        line: u8,
+        route: &Route,
+    ) -> Result<Self, String> {
         let venue = exchange.venue();
         let (own, wanted) = (settings.venue(venue), settings.wanted(venue));
-        let line = |(line, route): (u8, &Route)| {
-            let url = own.urls.get(route.name).map_or(route.url, String::as_str);
-            Ok(Self {
-                venue,
-                line,
-                route: route.name,
-                endpoint: Endpoint::parse(url)?,
-                subscriptions: exchange.subscriptions(route, known, &wanted),
-                heartbeat: exchange.heartbeat(),
-                dead_ms: settings.dead_ms,
-                read_budget: settings.read_budget,
-            })
+        let url = own.urls.get(route.name).map_or(route.url, String::as_str);
+        let endpoint = Endpoint::parse(url);
+        let name = venue.name();
+        let endpoint =
+            endpoint.map_err(|e| format!("feeds.venues.{name}.urls.{}: {e}", route.name))?;
+        let subscriptions = exchange.subscriptions(route, known, &wanted);
+        let watched = exchange.completeness() == Completeness::Watched;
+        let heartbeat = exchange.heartbeat();
+        let plan = Plan {
+            venue,
+            line,
+            route: route.name,
+            rare: route.liquidations && !(watched && wanted.addresses.is_empty()),
+            answers: subscriptions.iter().map(|frame| exchange.answers(frame)).sum(),
+            subscriptions,
+            fragile: exchange.fragile(),
+            heartbeat_ns: heartbeat.every_ms * NS_PER_MS,
+            dead_ns: settings.dead_ms * NS_PER_MS,
+            canary_ns: settings.canary_ms * NS_PER_MS,
+            rotate_at: own.rotate_at.as_deref().and_then(minute_of_day),
         };
-        (0..).zip(exchange.routes()).map(line).collect()
+        let read_budget = settings.read_budget;
+        Ok(Self { plan, endpoint, heartbeat: heartbeat.text, read_budget })
     }
 }
 
@@ -115,379 +113,301 @@ impl Line {
 pub struct Socket {
     line: Line,
     endpoint: Arc<Endpoint>,
+    heartbeat: Option<&'static str>,
+    read_budget: usize,
     dialer: Dialer,
     answers: (Sender<Answer>, Receiver<Answer>),
     poll: Poll,
     events: Events,
-    open: Option<Box<Open>>,
-    /// When to call next; `None` while an answer is awaited or nothing is to be done.
-    due: Option<Nanos>,
-    /// Since when an answer is awaited.
-    calling: Option<Nanos>,
-    stopped: bool,
-    backoff: Backoff,
+    open: [Option<Box<Open>>; 2],
     last: Option<SocketAddr>,
-    /// What was reported last.
-    reported: Option<FeedChange>,
-    changes: VecDeque<FeedChange>,
-    counts: Counts,
+    stopped: bool,
+    frames: u64,
+    bytes: u64,
 }
 
 /// A connection that is up.
 #[derive(Debug)]
 struct Open {
     socket: WebSocket<Wire>,
-    since: Nanos,
-    /// When the last complete message came.
-    heard: Nanos,
-    /// When the last heartbeat went out.
-    beat: Nanos,
-    /// When the next subscription may go out, and how many went.
-    subscribe: (Nanos, usize),
     /// Something may be readable.
     ready: bool,
     /// Something of ours has not left yet.
     unsent: bool,
-    /// The peer said goodbye at this time, in these words.
-    goodbye: Option<(Nanos, String)>,
     /// Bytes taken when the last message was complete.
     finished: u64,
-    /// Control frames in the present window, and when it began.
-    control: (u32, Nanos),
 }
 
-#[derive(Debug, Default)]
-struct Counts {
-    frames: u64,
-    bytes: u64,
-    opened: u64,
-    refused: u64,
-    denied: u64,
-    lost: Tally,
+/// What one read of the library came to.
+enum Part {
+    Message(Message),
+    /// Nothing for now.
+    Nothing,
+    Over(Loss),
 }
-
-/// Why a connection ends: the name it is counted under, the state users see, the words.
-struct Loss(&'static str, FeedState, String);
 
 impl Socket {
     /// A line that calls on its first turn.
     ///
     /// # Errors
     /// When the system gives no poll.
-    pub fn new(line: Line, dialer: Dialer) -> io::Result<Self> {
+    pub fn new(setup: Setup, dialer: Dialer) -> io::Result<Self> {
+        let Setup { plan, endpoint, heartbeat, read_budget } = setup;
         Ok(Self {
-            endpoint: Arc::new(line.endpoint.clone()),
+            line: Line::new(plan),
+            endpoint: Arc::new(endpoint),
+            heartbeat,
+            read_budget,
             dialer,
             answers: bounded(1),
             poll: Poll::new()?,
             events: Events::with_capacity(4),
-            open: None,
-            due: Some(Nanos(0)),
-            calling: None,
-            stopped: false,
-            backoff: Backoff::new(line.venue.index() as u64 * 256 + u64::from(line.line)),
+            open: [None, None],
             last: None,
-            reported: None,
-            changes: VecDeque::with_capacity(CHANGES_MAX),
-            counts: Counts::default(),
-            line,
+            stopped: false,
+            frames: 0,
+            bytes: 0,
         })
     }
 
-    /// Calls when it is time, and takes up an answer that has come.
-    fn dial(&mut self, now: Now) {
-        if let Some(since) = self.calling {
-            if let Ok(answer) = self.answers.1.try_recv() {
-                self.answered(answer, now);
-            } else if now.mono.since(since) > ANSWER_WITHIN {
-                // Whatever still comes goes to the old channel, and is dropped there.
-                self.answers = bounded(1);
-                let why = "dial: no answer in time (the resolver hangs?)".to_owned();
-                self.answered(Err(Refusal { why, ..Refusal::default() }), now);
+    fn place(&mut self, slot: Slot) -> Option<&mut Open> {
+        self.open.get_mut(slot)?.as_deref_mut()
+    }
+
+    /// Takes up an answer that has come.
+    fn listen(&mut self, now: Nanos) {
+        if let Ok(answer) = self.answers.1.try_recv() {
+            match answer {
+                Ok(opened) => self.opened(*opened, now),
+                Err(refusal) => self.line.refused(refusal, now),
             }
-        } else if self.due.is_some_and(|due| now.mono >= due) {
-            self.call(now);
         }
     }
 
-    fn call(&mut self, now: Now) {
-        if self.reported.is_none() {
-            self.change(FeedState::Connecting, 0, String::new());
-        }
-        let (endpoint, answer) = (self.endpoint.clone(), self.answers.0.clone());
-        let accepted = self.dialer.call(Call { endpoint, last: self.last, answer }).is_ok();
-        self.calling = accepted.then_some(now.mono);
-        self.due = (!accepted).then(|| now.mono.plus(self.backoff.next(now.mono)));
-    }
-
-    fn answered(&mut self, answer: Answer, now: Now) {
-        self.calling = None;
-        match answer {
-            Ok(opened) => self.opened(*opened, now),
-            Err(refusal) => self.refused(refusal, now),
-        }
-    }
-
-    fn opened(&mut self, opened: Opened, now: Now) {
+    fn opened(&mut self, opened: Opened, now: Nanos) {
         let fd = opened.socket.get_ref().as_raw_fd();
+        // Which of the two it will be does not matter to the poll: both are looked at.
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), Token(0), interest) {
-            return self.refused(Refusal { why: format!("poll: {e}"), ..Refusal::default() }, now);
+            return self.line.refused(Refusal::new(format!("poll: {e}")), now);
         }
-        self.counts.opened += 1;
         self.last = Some(opened.peer);
-        self.due = None;
-        match self.open.replace(Box::new(Open::new(opened.socket, now.mono))) {
-            None => self.change(FeedState::Connecting, 0, String::new()),
-            Some(mut replaced) => {
-                self.counts.lost.add("replaced", 1);
-                replaced.farewell();
+        let (slot, gone) = self.line.opened(now);
+        if let Some(gone) = gone {
+            self.hang(gone);
+        }
+        if let Some(place) = self.open.get_mut(slot) {
+            *place = Some(Box::new(Open::new(opened.socket)));
+        }
+    }
+
+    /// Does what the line orders, until it orders nothing.
+    fn obey(&mut self, now: Now) {
+        while let Some(order) = self.line.order(now) {
+            match order {
+                Order::Call => self.call(now.mono),
+                // Whatever still comes goes to the old channel, and is dropped there.
+                Order::Forget => self.answers = bounded(1),
+                Order::Send(slot, say) => self.send(slot, say, now.mono),
+                Order::Hang(slot) => self.hang(slot),
             }
         }
     }
 
-    fn refused(&mut self, refusal: Refusal, now: Now) {
-        self.counts.refused += 1;
-        let wait = match refusal.code {
-            403 | 451 => BLOCKED_FOR.max(refusal.retry_after.unwrap_or(0) * NS_PER_S),
-            418 | 429 => refusal.retry_after.map_or(EAGER_FOR, |s| s * NS_PER_S),
-            _ => 0,
-        };
-        let state = if wait > 0 { FeedState::Blocked } else { FeedState::Down };
-        self.due = Some(now.mono.plus(wait.max(self.backoff.next(now.mono))));
-        if self.open.is_none() {
-            self.change(state, refusal.code, refusal.why);
+    fn call(&mut self, now: Nanos) {
+        let venue = self.line.plan().venue;
+        if let Err(free) = self.dialer.pace(venue, now) {
+            return self.line.postpone(free);
+        }
+        let (endpoint, answer) = (self.endpoint.clone(), self.answers.0.clone());
+        let nth = usize::from(self.line.plan().copy());
+        let call = Call { endpoint, last: self.last, nth, answer };
+        if self.dialer.call(call).is_err() {
+            self.line.postpone(now.plus(BUSY));
         }
     }
 
-    /// Ends the open connection and plans the next.
-    fn lose(&mut self, loss: Loss, now: Now) {
-        let Some(mut open) = self.open.take() else { return };
-        open.farewell();
-        self.backoff.lived(now.mono.since(open.since));
-        let Loss(name, state, why) = loss;
-        self.counts.lost.add(name, 1);
-        self.change(state, 0, why);
-        if self.calling.is_none() && self.due.is_none() {
-            self.due = Some(now.mono.plus(self.backoff.next(now.mono)));
-        }
-    }
-
-    /// Reports a state, unless the same was reported last.
-    fn change(&mut self, state: FeedState, code: u16, why: String) {
-        let (venue, line) = (self.line.venue, self.line.line);
-        let change = FeedChange { venue, line, state, code, why };
-        if self.reported.as_ref() == Some(&change) {
-            return;
-        }
-        if self.changes.len() < CHANGES_MAX {
-            self.changes.push_back(change.clone());
-        }
-        self.reported = Some(change);
-    }
-
-    fn state(&self) -> FeedState {
-        self.reported.as_ref().map_or(FeedState::Connecting, |change| change.state)
-    }
-
-    /// Asks the kernel whether anything is readable. Edges are remembered until the kernel runs dry.
-    fn is_ready(&mut self) -> bool {
-        let Some(open) = &mut self.open else { return false };
-        if !open.ready {
-            // An interrupted poll is an empty one.
-            let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
-            open.ready = polled.is_ok() && !self.events.is_empty();
-        }
-        open.ready
-    }
-
-    fn drain(
-        &mut self,
-        now: Now,
-        most: usize,
-        take: &mut dyn FnMut(Frame<'_>) -> Verdict,
-    ) -> Result<usize, Loss> {
-        let Some(open) = &mut self.open else { return Ok(0) };
-        let (venue, line) = (self.line.venue, self.line.line);
-        let (mut given, mut decoded, mut closing, mut refused) = (0, false, false, false);
-        open.socket.get_mut().pipe_mut().allow(self.line.read_budget);
-        let end = loop {
-            if given == most {
-                break Ok(());
+    fn send(&mut self, slot: Slot, say: Say, now: Nanos) {
+        let message = match say {
+            Say::Subscription(nth) => self.line.subscription(nth).map(Message::text),
+            Say::Heartbeat => {
+                let ping = || Message::Ping(Vec::new().into());
+                Some(self.heartbeat.map_or_else(ping, Message::text))
             }
-            let message = match open.next(now.mono) {
-                Ok(Some(message)) => message,
-                Ok(None) => break Ok(()),
-                Err(loss) => break Err(loss),
-            };
-            let bytes = message.into_data();
-            self.counts.bytes += bytes.len() as u64;
-            given += 1;
-            let verdict = take(Frame { venue, line, bytes: &bytes, received: now });
-            decoded |= verdict == Verdict::Decoded;
-            closing |= verdict == Verdict::Control(Control::Closing);
-            refused |= verdict == Verdict::Control(Control::Refused);
         };
-        self.counts.frames += given as u64;
-        if decoded && self.state() != FeedState::Live {
-            self.change(FeedState::Live, 0, String::new());
-        }
-        if refused {
-            self.counts.denied += 1;
-            self.change(self.state(), 0, "the venue refused a subscription".to_owned());
-        }
-        if closing {
-            self.call_soon(now);
-        }
-        end.map(|()| given)
-    }
-
-    /// Plans a call now, unless one is planned or under way.
-    fn call_soon(&mut self, now: Now) {
-        if self.calling.is_none() && self.due.is_none() {
-            self.due = Some(now.mono);
+        let sent = message.zip(self.place(slot)).map(|(message, open)| open.send(message));
+        if let Some(Err(loss)) = sent {
+            self.lose(slot, loss, now);
         }
     }
-}
 
-impl Source for Socket {
-    fn name(&self) -> String {
-        format!("{}/{}", self.line.venue.name(), self.line.route)
+    /// Ends a connection that can no longer be used.
+    fn lose(&mut self, slot: Slot, loss: Loss, now: Nanos) {
+        self.line.lost(slot, loss, now);
+        self.hang(slot);
     }
 
-    fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Verdict) -> Read {
-        if self.stopped {
-            return Read::Ended;
-        }
-        self.dial(now);
-        let given = if self.is_ready() { self.drain(now, most, take) } else { Ok(0) };
-        let kept = given.and_then(|given| {
-            self.open
-                .as_mut()
-                .map_or(Ok(()), |open| open.keep(&self.line, now.mono))
-                .map(|()| given)
-        });
-        match kept {
-            Ok(0) => {}
-            Ok(_) => return Read::Frames,
-            Err(loss) => self.lose(loss, now),
-        }
-        if self.open.as_ref().is_some_and(|open| now.mono.since(open.since) > REPLACE_AFTER) {
-            self.call_soon(now);
-        }
-        Read::Idle
-    }
-
-    fn feed(&mut self) -> Option<FeedChange> {
-        self.changes.pop_front()
-    }
-
-    fn stop(&mut self) {
-        self.stopped = true;
-        if let Some(mut open) = self.open.take() {
+    fn hang(&mut self, slot: Slot) {
+        if let Some(mut open) = self.open.get_mut(slot).and_then(Option::take) {
             open.farewell();
         }
     }
 
+    /// Asks the kernel whether anything is readable. Edges are remembered until the kernel runs dry.
+    fn look(&mut self) {
+        if self.open.iter().flatten().all(|open| open.ready) {
+            return;
+        }
+        // An interrupted poll is an empty one.
+        let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
+        if polled.is_ok() && !self.events.is_empty() {
+            self.open.iter_mut().flatten().for_each(|open| open.ready = true);
+        }
+    }
+
+    /// Gives the frames of one connection, at most `most`.
+    fn drain(
+        &mut self,
+        slot: Slot,
+        now: Now,
+        most: usize,
+        take: &mut dyn FnMut(Frame<'_>) -> Heard,
+    ) -> usize {
+        let (venue, line) = (self.line.plan().venue, self.line.plan().line);
+        let link = link_of(line, self.line.number(slot));
+        let budget = self.read_budget;
+        let Some(open) = self.open.get_mut(slot).and_then(Option::as_mut) else { return 0 };
+        if !open.ready {
+            return 0;
+        }
+        open.socket.get_mut().pipe_mut().allow(budget);
+        let mut given = 0;
+        while given < most {
+            let message = match open.next() {
+                Part::Message(message) => message,
+                Part::Nothing => break,
+                Part::Over(loss) => {
+                    self.lose(slot, loss, now.mono);
+                    break;
+                }
+            };
+            match message {
+                Message::Close(frame) => {
+                    let words = frame.map(|f| format!("{} {}", u16::from(f.code), f.reason));
+                    self.line.goodbye(slot, words.unwrap_or_default(), now.mono);
+                }
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
+                    if let Err(loss) = self.line.control(slot, now.mono) {
+                        self.lose(slot, loss, now.mono);
+                        break;
+                    }
+                }
+                data => {
+                    let bytes = data.into_data();
+                    given += 1;
+                    self.bytes += bytes.len() as u64;
+                    let heard = take(Frame { venue, line, link, bytes: &bytes, received: now });
+                    self.line.frame(slot, heard, now.mono);
+                    if heard.verdict == Verdict::Control(Control::Refused) {
+                        self.line.complaint(&quoted(&bytes));
+                    }
+                }
+            }
+        }
+        self.frames += given as u64;
+        given
+    }
+}
+
+/// What a venue says, harmless: the words of a complaint where they are found, else all of it.
+fn quoted(bytes: &[u8]) -> String {
+    let json: Option<serde_json::Value> = serde_json::from_slice(bytes).ok();
+    let words = json.as_ref().and_then(|json| {
+        let nested = json.get("error").and_then(|error| error.get("msg"));
+        let named = ["msg", "ret_msg", "data"].iter().find_map(|key| json.get(key));
+        nested.or(named).and_then(serde_json::Value::as_str)
+    });
+    let text = words.map_or_else(|| String::from_utf8_lossy(bytes), Into::into);
+    text.escape_debug().take(QUOTE_MAX).collect()
+}
+
+impl Source for Socket {
+    fn name(&self) -> String {
+        let plan = self.line.plan();
+        let copy = if plan.copy() == 0 { String::new() } else { format!("#{}", plan.copy() + 1) };
+        format!("{}/{}{copy}", plan.venue.name(), plan.route)
+    }
+
+    fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read {
+        if self.stopped {
+            return Read::Ended;
+        }
+        self.listen(now.mono);
+        self.look();
+        let mut given = 0;
+        for slot in 0..self.open.len() {
+            given += self.drain(slot, now, most - given, take);
+        }
+        self.obey(now);
+        for slot in 0..self.open.len() {
+            let unsent = self.place(slot).filter(|open| open.unsent);
+            if let Some(Err(loss)) = unsent.map(Open::flush) {
+                self.lose(slot, loss, now.mono);
+            }
+        }
+        if given > 0 { Read::Frames } else { Read::Idle }
+    }
+
+    fn feed(&mut self) -> Option<FeedChange> {
+        self.line.next_change()
+    }
+
+    fn doubt(&mut self, mute: u8, why: &str, now: Now) {
+        let plan = self.line.plan();
+        if mute & plan.venue.bit() == 0 {
+            self.line.trust(now.mono);
+        } else if plan.rare {
+            self.line.doubt(why, now.mono);
+        }
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        self.line.stop();
+        (0..self.open.len()).for_each(|slot| self.hang(slot));
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
         let name = self.name();
-        for (what, n) in [
-            ("frames", self.counts.frames),
-            ("bytes", self.counts.bytes),
-            ("opened", self.counts.opened),
-            ("refused", self.counts.refused),
-            ("subscriptions_refused", self.counts.denied),
-        ] {
-            ledger.add(&format!("line_{what}{{{name}}}"), n);
-        }
-        ledger.add_tally("line_lost", &self.counts.lost);
+        ledger.add(&format!("line_frames{{{name}}}"), self.frames);
+        ledger.add(&format!("line_bytes{{{name}}}"), self.bytes);
+        self.line.ledger(&name, ledger);
     }
 }
 
 impl Open {
-    fn new(socket: WebSocket<Wire>, now: Nanos) -> Self {
-        Self {
-            socket,
-            since: now,
-            heard: now,
-            beat: now,
-            subscribe: (now, 0),
-            // Frames may have come with the upgrade, before any edge the poll could see.
-            ready: true,
-            unsent: false,
-            goodbye: None,
-            finished: 0,
-            control: (0, now),
-        }
+    fn new(socket: WebSocket<Wire>) -> Self {
+        // Frames may have come with the upgrade, before any edge the poll could see.
+        Self { socket, ready: true, unsent: false, finished: 0 }
     }
 
-    /// The next message with a payload for us; `None` when there is none for now.
-    fn next(&mut self, now: Nanos) -> Result<Option<Message>, Loss> {
-        loop {
-            let message = match self.socket.read() {
-                Ok(message) => message,
-                Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
-                    self.ready = !self.socket.get_ref().pipe().is_dry();
-                    return self.unfinished().map(|()| None);
-                }
-                Err(e) => return Err(self.ended(&e)),
-            };
-            self.heard = now;
-            self.finished = self.socket.get_ref().pipe().taken();
-            match message {
-                Message::Text(_) | Message::Binary(_) => return Ok(Some(message)),
-                Message::Close(frame) => {
-                    let words = frame.map(|f| format!("{} {}", u16::from(f.code), f.reason));
-                    self.goodbye = Some((now, words.unwrap_or_default()));
-                }
-                _ => self.count_control(now)?,
+    fn next(&mut self) -> Part {
+        let taken = |open: &Self| open.socket.get_ref().pipe().taken();
+        match self.socket.read() {
+            Ok(message) => {
+                self.finished = taken(self);
+                Part::Message(message)
             }
+            Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
+                self.ready = !self.socket.get_ref().pipe().is_dry();
+                if taken(self) - self.finished > UNFINISHED_MAX {
+                    let why = "abuse: 2 MiB without a complete message";
+                    return Part::Over(Loss::down("abuse", why));
+                }
+                Part::Nothing
+            }
+            Err(e) => Part::Over(loss_of(&e)),
         }
-    }
-
-    fn count_control(&mut self, now: Nanos) -> Result<(), Loss> {
-        if now.since(self.control.1) > CONTROL_WINDOW {
-            self.control = (0, now);
-        }
-        self.control.0 += 1;
-        if self.control.0 > CONTROL_MAX {
-            return Err(down("abuse", "abuse: a flood of pings".to_owned()));
-        }
-        Ok(())
-    }
-
-    fn unfinished(&self) -> Result<(), Loss> {
-        let bytes = self.socket.get_ref().pipe().taken() - self.finished;
-        if bytes > UNFINISHED_MAX {
-            return Err(down("abuse", "abuse: 2 MiB without a complete message".to_owned()));
-        }
-        Ok(())
-    }
-
-    /// Everything a turn owes the connection beside reading it.
-    fn keep(&mut self, line: &Line, now: Nanos) -> Result<(), Loss> {
-        if let Some((since, words)) = &self.goodbye {
-            return if now.since(*since) < GOODBYE { Ok(()) } else { Err(closed(words)) };
-        }
-        if now.since(self.heard) > line.dead_ms * NS_PER_MS {
-            let why = format!("nothing arrived for {} s", line.dead_ms / 1000);
-            return Err(Loss("stale", FeedState::Stale, why));
-        }
-        self.subscribe(line, now)?;
-        if now.since(self.beat) >= line.heartbeat.every_ms * NS_PER_MS {
-            self.beat = now;
-            let ping = || Message::Ping(Vec::new().into());
-            self.send(line.heartbeat.text.map_or_else(ping, Message::text))?;
-        }
-        if self.unsent { self.flush() } else { Ok(()) }
-    }
-
-    /// One frame at a time, within the venue's pace.
-    fn subscribe(&mut self, line: &Line, now: Nanos) -> Result<(), Loss> {
-        let (at, sent) = self.subscribe;
-        let Some(text) = line.subscriptions.get(sent).filter(|_| now >= at) else { return Ok(()) };
-        self.subscribe = (now.plus(SUBSCRIBE_EVERY), sent + 1);
-        self.send(Message::text(text.as_str()))
     }
 
     fn send(&mut self, message: Message) -> Result<(), Loss> {
@@ -506,26 +426,9 @@ impl Open {
         match result {
             Ok(()) => self.unsent = false,
             Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => self.unsent = true,
-            Err(e) => return Err(self.ended(&e)),
+            Err(e) => return Err(loss_of(&e)),
         }
         Ok(())
-    }
-
-    fn ended(&mut self, error: &Error) -> Loss {
-        if let Some((_, words)) = self.goodbye.take() {
-            return closed(&words);
-        }
-        match error {
-            Error::ConnectionClosed | Error::AlreadyClosed => closed(""),
-            Error::Protocol(tungstenite::error::ProtocolError::ResetWithoutClosingHandshake) => {
-                down("reset", "the peer closed the connection without a word".to_owned())
-            }
-            Error::Io(e) => io_loss(e),
-            Error::Capacity(e) => down("too_large", format!("too large: {e}")),
-            Error::WriteBufferFull(_) => down("abuse", "abuse: the peer does not read".to_owned()),
-            Error::Utf8(e) => down("protocol", format!("protocol: {e}")),
-            other => down("protocol", format!("protocol: {other}")),
-        }
     }
 
     /// Says goodbye as far as that is possible without waiting.
@@ -535,89 +438,51 @@ impl Open {
     }
 }
 
-fn down(name: &'static str, why: String) -> Loss {
-    Loss(name, FeedState::Down, why)
-}
-
-fn closed(words: &str) -> Loss {
-    down("closed", format!("closed by the venue {words}").trim_end().to_owned())
+fn loss_of(error: &Error) -> Loss {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Loss::closed(""),
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            Loss::down("reset", "the peer closed the connection without a word")
+        }
+        Error::Io(e) => io_loss(e),
+        Error::Capacity(e) => Loss::down("too_large", format!("too large: {e}")),
+        Error::WriteBufferFull(_) => Loss::down("abuse", "abuse: the peer does not read"),
+        Error::Utf8(e) => Loss::down("protocol", format!("protocol: {e}")),
+        other => Loss::down("protocol", format!("protocol: {other}")),
+    }
 }
 
 fn io_loss(error: &io::Error) -> Loss {
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
-            down("reset", "connection reset".to_owned())
+            Loss::down("reset", "connection reset")
         }
         ErrorKind::UnexpectedEof => {
-            down("reset", "the peer closed the connection without a word".to_owned())
+            Loss::down("reset", "the peer closed the connection without a word")
         }
-        ErrorKind::TimedOut => down("timeout", "the peer stopped acknowledging".to_owned()),
-        _ => down("io", error.to_string()),
+        ErrorKind::TimedOut => Loss::down("timeout", "the peer stopped acknowledging"),
+        _ => Loss::down("io", error.to_string()),
     }
-}
-
-/// How long to wait before the next attempt: nothing, then 1 s to 2, 4, 8 .. 30 s at random, so that
-/// many clients of one venue do not come back together.
-#[derive(Debug)]
-struct Backoff {
-    failures: u32,
-    seed: u64,
-}
-
-impl Backoff {
-    fn new(seed: u64) -> Self {
-        Self { failures: 0, seed }
-    }
-
-    /// A connection ended after `ns`.
-    fn lived(&mut self, ns: u64) {
-        if ns >= PROVEN {
-            self.failures = 0;
-        }
-    }
-
-    /// The wait before the next attempt, ns. The time it is asked at makes two runs differ.
-    fn next(&mut self, now: Nanos) -> u64 {
-        let failures = self.failures;
-        self.failures = failures.saturating_add(1);
-        if failures == 0 {
-            return 0;
-        }
-        let most = WAIT_MAX.min(NS_PER_S << failures.min(5));
-        NS_PER_S + mixed(self.seed ^ now.0) % (most - NS_PER_S + 1)
-    }
-}
-
-/// One step of splitmix64.
-fn mixed(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::quoted;
 
     #[test]
-    fn the_first_attempt_is_at_once_and_the_others_wait() {
-        for seed in 0..200 {
-            let mut backoff = Backoff::new(seed);
-            assert_eq!(backoff.next(Nanos(seed)), 0);
-            let waits: Vec<u64> = (0..12).map(|i| backoff.next(Nanos(i))).collect();
-            assert!(waits.iter().all(|w| (NS_PER_S..=WAIT_MAX).contains(w)), "{waits:?}");
-            assert!(waits.first().is_some_and(|&w| w <= 2 * NS_PER_S), "{waits:?}");
+    fn f23_what_a_venue_refuses_is_quoted_harmlessly() {
+        for (said, words) in [
+            (
+                r#"{"event":"error","msg":"channel:x doesn't exist","code":"60018","connId":"4"}"#,
+                "channel:x doesn\\'t exist",
+            ),
+            (r#"{"success":false,"ret_msg":"args size \u003e10"}"#, "args size >10"),
+            (r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#, "Invalid request"),
+            (r#"{"channel":"error","data":"bad\n\u001b[31mcoin"}"#, "bad\\n\\u{1b}[31mcoin"),
+            ("refused", "refused"),
+        ] {
+            assert_eq!(quoted(said.as_bytes()), words);
         }
-    }
-
-    #[test]
-    fn only_a_proven_connection_starts_the_waits_over() {
-        let mut backoff = Backoff::new(7);
-        backoff.next(Nanos(0));
-        backoff.lived(PROVEN - 1);
-        assert!(backoff.next(Nanos(0)) >= NS_PER_S);
-        backoff.lived(PROVEN);
-        assert_eq!(backoff.next(Nanos(0)), 0);
+        assert_eq!(quoted(&[b'x'; 9_000]).len(), 200);
     }
 }

@@ -6,9 +6,26 @@
 
 use super::Frame;
 use super::exchange::Verdict;
+use super::repair::Gap;
 use crate::event::{FeedState, Venue};
 use crate::ledger::Ledger;
 use crate::time::Now;
+
+/// What became of a frame, for the connection that carried it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// What the venue's parser made of it.
+    pub verdict: Verdict,
+    /// It held a liquidation.
+    pub rare: bool,
+}
+
+impl From<Verdict> for Heard {
+    /// A frame without a liquidation.
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, rare: false }
+    }
+}
 
 /// What a call of [`Source::read`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +45,10 @@ pub struct FeedChange {
     pub venue: Venue,
     /// Which of the venue's lines.
     pub line: u8,
+    /// The name of its route.
+    pub route: &'static str,
+    /// Whether liquidations come on that route.
+    pub rare: bool,
     /// The new state.
     pub state: FeedState,
     /// HTTP status where the venue refused us, else 0.
@@ -43,12 +64,19 @@ pub trait Source: Send {
 
     /// Gives at most `most` frames that are ready, in order, and never waits. A source may give fewer
     /// to keep a turn short.
-    fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Verdict) -> Read;
+    fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read;
 
     /// The next change of state since the last call, oldest first.
     fn feed(&mut self) -> Option<FeedChange> {
         None
     }
+
+    /// Which venues (a set of bits) are mute while others cascade, told when that changes; `why` says
+    /// who cascades.
+    fn doubt(&mut self, _mute: u8, _why: &str, _now: Now) {}
+
+    /// A venue is heard again; in `gap` it was not.
+    fn heal(&mut self, _venue: Venue, _gap: Gap) {}
 
     /// The source's own time: ticks follow it, also while no frame comes. Live it is `now`; a replay
     /// answers with its recording's.

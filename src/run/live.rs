@@ -16,14 +16,16 @@ use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
 use crate::config::Config;
 use crate::event::{FeedState, Venue};
-use crate::ingest::dial::{Dialer, Endpoint, Trust};
+use crate::ingest::dial::{Dialer, Trust};
 use crate::ingest::exchange::Exchange;
 use crate::ingest::instrument::Instruments;
 use crate::ingest::intake::{Intake, spoken};
+use crate::ingest::line::ROUTES_MAX;
 use crate::ingest::reader::Reader;
+use crate::ingest::repair::Repair;
 use crate::ingest::rest::Rest;
 use crate::ingest::settings::Settings;
-use crate::ingest::socket::{Line, Socket};
+use crate::ingest::socket::{Setup, Socket};
 use crate::ingest::source::{FeedChange, Source};
 use crate::ring::ring;
 
@@ -70,7 +72,8 @@ pub fn listen(
     let clock = Clock::start();
     let (layout, reason) = pipeline::layout(&config.run);
     eprintln!("layout {layout:?}: {reason}");
-    let mut intake = Intake::new(i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX));
+    let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
+    let mut intake = Intake::new(age_gate_ms).telling_twins_apart();
     let sources = sources(&config.feeds, &mut intake)?;
     let (outlet, events) = ring(config.run.event_ring);
     let (notices, heard) = bounded(NOTICES);
@@ -81,7 +84,7 @@ pub fn listen(
 }
 
 /// Prints feed changes until the threads have ended.
-fn attend(
+pub(super) fn attend(
     crew: Crew,
     notices: &Receiver<FeedChange>,
     stop: &Stop,
@@ -96,8 +99,8 @@ fn attend(
                 if change.line == 0 {
                     live &= !change.venue.bit();
                     live |= if change.state.hears() { change.venue.bit() } else { 0 };
-                    heard |= live;
                 }
+                heard |= if change.state.hears() { change.venue.bit() } else { 0 };
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
@@ -111,17 +114,22 @@ fn attend(
 
 /// One line for a person. What a venue wrote has been made harmless where it came in.
 fn say(change: &FeedChange) {
-    let FeedChange { venue, line, state, code, why } = change;
+    let FeedChange { venue, line, route, state, code, why, .. } = change;
+    let copy = line / ROUTES_MAX;
+    let copy = if copy == 0 { String::new() } else { format!("#{}", copy + 1) };
     let code = if *code == 0 { String::new() } else { format!("({code})") };
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-    eprintln!("feed {}/{line} {}{code}{why}", venue.name(), state.name());
+    eprintln!("feed {}/{route}{copy} {}{code}{why}", venue.name(), state.name());
     if *state == FeedState::Blocked {
         eprintln!("feed {}: the venue refuses this address; check your region", venue.name());
     }
 }
 
 /// One live line per route of every venue that is enabled; their instruments go to `intake`.
-fn sources(feeds: &Settings, intake: &mut Intake) -> Result<Vec<Box<dyn Source>>, Failure> {
+pub(super) fn sources(
+    feeds: &Settings,
+    intake: &mut Intake,
+) -> Result<Vec<Box<dyn Source>>, Failure> {
     let pem = feeds.ca_file.as_ref().map(|path| {
         std::fs::read(path).map_err(|e| Failure::config(format!("{}: {e}", path.display())))
     });
@@ -130,8 +138,16 @@ fn sources(feeds: &Settings, intake: &mut Intake) -> Result<Vec<Box<dyn Source>>
     let rest = Rest::new(pem.as_deref()).map_err(Failure::config)?;
     let enabled: Vec<_> = spoken().filter(|e| feeds.venue(e.venue()).enabled).collect();
     let mut lines = Vec::new();
+    let mut repair: Option<Box<dyn Source>> = None;
     for (exchange, instruments) in ask_all(&enabled, &rest, feeds) {
-        lines.extend(lines_of(exchange, &instruments, feeds)?);
+        if exchange.venue() == Venue::Okx {
+            let first: Vec<_> = feeds.reference.iter().map(|base| format!("{base}-USDT")).collect();
+            let base = feeds.venue(Venue::Okx).rest;
+            let started = Repair::start(rest.clone(), base, &instruments, &first);
+            let started = started.map_err(|e| Failure::running(format!("repair thread: {e}")))?;
+            repair = Some(Box::new(started));
+        }
+        lines.extend(Setup::of(exchange, feeds, &instruments).map_err(Failure::config)?);
         if let Some(desk) = intake.desk(exchange.venue()) {
             desk.instruments = instruments;
         }
@@ -144,7 +160,7 @@ fn sources(feeds: &Settings, intake: &mut Intake) -> Result<Vec<Box<dyn Source>>
     let open = |line| Ok(Box::new(Socket::new(line, dialer.clone())?) as Box<dyn Source>);
     let open =
         |line| open(line).map_err(|e: std::io::Error| Failure::running(format!("poll: {e}")));
-    lines.into_iter().map(open).collect()
+    lines.into_iter().map(open).chain(repair.map(Ok)).collect()
 }
 
 /// Asks every venue for its instruments at once, and says which did not answer.
@@ -171,35 +187,4 @@ fn ask_all(
         });
         answers.collect()
     })
-}
-
-fn lines_of(
-    exchange: &dyn Exchange,
-    known: &Instruments,
-    feeds: &Settings,
-) -> Result<Vec<Line>, Failure> {
-    let venue: Venue = exchange.venue();
-    let settings = feeds.venue(venue);
-    let wanted = feeds.wanted(venue);
-    let mut lines = Vec::new();
-    for (number, route) in (0..).zip(exchange.routes()) {
-        let subscriptions = exchange.subscriptions(route, known, &wanted);
-        if subscriptions.is_empty() {
-            continue;
-        }
-        let url = settings.urls.get(route.name).map_or(route.url, String::as_str);
-        let endpoint = Endpoint::parse(url)
-            .map_err(|e| Failure::config(format!("feeds.venues.{}: {url}: {e}", venue.name())))?;
-        lines.push(Line {
-            venue,
-            line: number,
-            route: route.name,
-            endpoint,
-            subscriptions,
-            heartbeat: exchange.heartbeat(),
-            dead_ms: feeds.dead_ms,
-            read_budget: feeds.read_budget,
-        });
-    }
-    Ok(lines)
 }

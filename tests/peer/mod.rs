@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use foreshock::event::{FeedState, Venue};
 use foreshock::ingest::dial::{Dialer, Endpoint, Trust};
-use foreshock::ingest::exchange::{Control, Heartbeat, Verdict};
-use foreshock::ingest::socket::{Line, Socket};
+use foreshock::ingest::exchange::{Control, Verdict};
+use foreshock::ingest::line::Plan;
+use foreshock::ingest::socket::{Setup, Socket};
 use foreshock::ingest::source::{FeedChange, Read, Source};
-use foreshock::time::Now;
+use foreshock::time::{NS_PER_MS, Now};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -167,18 +168,31 @@ pub fn line(peer: &Peer) -> Driven {
 }
 
 pub fn line_with(url: &str, ca_pem: Option<&str>) -> Driven {
-    let trust = Trust::new(ca_pem.map(str::as_bytes)).unwrap();
-    let line = Line {
+    line_of(plan(), url, ca_pem)
+}
+
+/// The plan of a line that subscribes with two frames and pings with a text.
+pub fn plan() -> Plan {
+    Plan {
         venue: Venue::Okx,
         line: 3,
         route: "public",
-        endpoint: Endpoint::parse(url).unwrap(),
+        rare: false,
         subscriptions: vec!["subscribe-a".to_owned(), "subscribe-b".to_owned()],
-        heartbeat: Heartbeat { every_ms: 10_000, text: Some("ping") },
-        dead_ms: DEAD_MS,
-        read_budget: 32 * 1024,
-    };
-    let socket = Socket::new(line, Dialer::start(1, &trust).unwrap()).unwrap();
+        answers: 2,
+        fragile: false,
+        heartbeat_ns: 10_000 * NS_PER_MS,
+        dead_ns: DEAD_MS * NS_PER_MS,
+        canary_ns: DEAD_MS * NS_PER_MS,
+        rotate_at: None,
+    }
+}
+
+pub fn line_of(plan: Plan, url: &str, ca_pem: Option<&str>) -> Driven {
+    let trust = Trust::new(ca_pem.map(str::as_bytes)).unwrap();
+    let endpoint = Endpoint::parse(url).unwrap();
+    let setup = Setup { plan, endpoint, heartbeat: Some("ping"), read_budget: 32 * 1024 };
+    let socket = Socket::new(setup, Dialer::start(1, &trust).unwrap()).unwrap();
     Driven { socket, ms: 1_000_000, frames: Vec::new(), changes: Vec::new() }
 }
 
@@ -190,12 +204,13 @@ impl Driven {
             let text = String::from_utf8(frame.bytes.to_vec()).unwrap();
             let verdict = match text.as_str() {
                 "pong" => Verdict::Control(Control::Pong),
+                "ack" => Verdict::Control(Control::Ack),
                 "refused" => Verdict::Control(Control::Refused),
                 "closing" => Verdict::Control(Control::Closing),
                 _ => Verdict::Decoded,
             };
             frames.push(text);
-            verdict
+            verdict.into()
         });
         self.changes.extend(std::iter::from_fn(|| self.socket.feed()));
         read

@@ -1,17 +1,19 @@
 //! Recorded input: files that are played back as if they happened now.
 //!
-//! Four forms, told apart by their first bytes (gzip is unpacked first):
+//! Five forms, told apart by their first bytes (gzip is unpacked first):
 //!
 //! | form | first line | what an entry becomes |
 //! |---|---|---|
 //! | [`csv`] liquidations | `ts_ms,recv_ms,exchange,symbol,...` | an event |
 //! | [`csv`] trades | `ts_ms,event_ms,symbol,price,qty,taker_side` | an event |
 //! | [`lines`] raw messages | `{"venue":...,"raw":...}` | a frame, parsed like a live one |
+//! | [`raw`] capture | the magic of [`capture`] | a frame, with its connection |
 //! | [`journal`] (a file, or a folder of them) | the magic of [`record`] | the engine's input, ticks and all |
 
 pub mod csv;
 pub mod lines;
 pub mod journal;
+pub mod raw;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -19,9 +21,11 @@ use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
+use super::capture;
+use super::instrument::Instrument;
 use crate::event::{Event, Venue};
 use crate::record;
-use crate::time::Nanos;
+use crate::time::{Nanos, Now};
 
 /// Longest line of a text recording, bytes.
 pub const LINE_MAX: usize = 8 << 20;
@@ -38,6 +42,28 @@ pub enum Entry {
         /// When it was received, wall clock ms; `None` where the recording does not say.
         received_ms: Option<i64>,
     },
+    /// A raw message of a known connection.
+    Captured {
+        /// Whose format it is in.
+        venue: Venue,
+        /// Which of the venue's lines brought it.
+        line: u8,
+        /// Which connection.
+        link: u32,
+        /// The message.
+        bytes: Vec<u8>,
+        /// When it was received.
+        received: Now,
+    },
+    /// What a venue's instruments mean from here on.
+    Instruments {
+        /// Whose.
+        venue: Venue,
+        /// All of them.
+        known: Vec<Instrument>,
+        /// When.
+        received: Now,
+    },
     /// An event that needs no parsing; `received` is its time.
     Event(Event),
     /// A row that is no event, by reason.
@@ -50,6 +76,9 @@ impl Entry {
     pub fn at(&self) -> Option<Nanos> {
         match self {
             Self::Frame { received_ms, .. } => received_ms.map(Nanos::from_millis),
+            Self::Captured { received, .. } | Self::Instruments { received, .. } => {
+                Some(received.mono)
+            }
             Self::Event(event) => Some(event.received),
             Self::Refused(_) => None,
         }
@@ -66,6 +95,11 @@ pub trait Recording: Send {
 
     /// Whether its own ticks are part of it, so that none must be added.
     fn has_ticks(&self) -> bool {
+        false
+    }
+
+    /// Whether its frames say which connection brought them, so that twins must be told apart.
+    fn has_links(&self) -> bool {
         false
     }
 }
@@ -92,12 +126,15 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
         text if text.starts_with(record::MAGIC_BYTES) => {
             Ok(Box::new(journal::JournalFile::open(path)?))
         }
+        text if text.starts_with(capture::MAGIC_BYTES) => {
+            Ok(Box::new(raw::CaptureFile::open(path)?))
+        }
         text if text.starts_with(b"{") => Ok(Box::new(lines::LineFile::new(shown, input))),
         text if text.starts_with(b"ts_ms,") => Ok(Box::new(csv::CsvFile::new(shown, input)?)),
         [] => Err(format!("{shown}: is empty")),
         _ => Err(format!(
             "{shown}: not a recording: expected JSON lines with a `raw` field, a CSV that starts \
-             with `ts_ms,`, or a foreshock journal"
+             with `ts_ms,`, or a foreshock capture or journal"
         )),
     }
 }
