@@ -66,7 +66,7 @@ enum Command {
     #[command(after_help = "Examples:\n  foreshock replay events.csv.gz\n  \
                             foreshock replay --speed 10 --out signals.jsonl journal-*.fsj")]
     Replay {
-        /// Event CSVs, JSON lines with a `raw` field, or one journal; gzip is unpacked.
+        /// Event CSVs, JSON lines with a `raw` field, captures, or one journal; gzip is unpacked.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Recorded seconds per second.
@@ -107,6 +107,15 @@ enum Command {
         /// One message a line, raw or as JSON with a `raw` field; standard input when not given.
         file: Option<PathBuf>,
     },
+    /// Writes what the venues send, byte for byte, to a file that `replay` reads.
+    #[command(after_help = "Example:\n  foreshock record today.fsraw --duration 1h")]
+    Record {
+        /// The file to make; it must not exist.
+        file: PathBuf,
+        /// How long to record; until interrupted when not given.
+        #[arg(long, value_parser = duration, value_name = "TIME")]
+        duration: Option<Duration>,
+    },
     /// Shows the latency percentiles of a `.hlog` file, as a table and as a plot.
     #[command(after_help = "Example:\n  foreshock latency demo.hlog --svg latency.svg")]
     Latency {
@@ -115,6 +124,13 @@ enum Command {
         /// Also draws the percentiles into an SVG.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
+    },
+    /// Lists what can be heard where, how completely, and what is known to be gone.
+    #[command(after_help = "Example:\n  foreshock venues --format json")]
+    Venues {
+        /// How to print it.
+        #[arg(long, default_value = "table")]
+        format: Format,
     },
     /// Checks the configuration; shows the plan and where each value came from.
     Check,
@@ -240,6 +256,23 @@ enum Format {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl From<Format> for run::venues::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Table => Self::Table,
+            Format::Json => Self::Json,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
 enum Speed {
     /// As fast as the machine can.
     Max,
@@ -301,7 +334,9 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
             run::simulate::simulate(port, seed, &ca, duration)
         }
         Command::Decode { venue, file } => run::decode::decode(&venue, file.as_deref()),
+        Command::Record { file, duration } => run::record::record(&config, &file, duration),
         Command::Latency { file, svg } => run::latency::latency(&file, svg.as_deref()),
+        Command::Venues { format } => run::venues::venues(&config, format.into()),
         Command::Check => run::check::check(&config, layers),
     }
 }

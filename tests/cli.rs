@@ -103,6 +103,34 @@ fn a_value_out_of_range_says_the_range() {
 }
 
 #[test]
+fn a_dead_endpoint_is_refused_and_its_successor_named() {
+    let set = "feeds.venues.binance.urls.market=wss://fstream.binance.com/ws";
+    refused(&["check", "--set", set], 3, &["silent", "wss://fstream.binance.com/market/ws"]);
+    let set = "feeds.venues.okx.urls.public=wss://wsaws.okx.com:8443/ws/v5/public";
+    refused(&["run", "--set", set], 3, &["2025-04-28", "wss://ws.okx.com:8443/ws/v5/public"]);
+}
+
+#[test]
+fn venues_say_what_they_show_and_what_is_gone() {
+    let table = foreshock(&["venues"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    for words in ["binance/market", "sampled: at most one per symbol", "allLiquidation", "canary"] {
+        assert!(table.contains(words), "{words}: {table}");
+    }
+    let address =
+        "feeds.venues.hyperliquid.addresses=[\"0x0123456789012345678901234567890123456789\"]";
+    for (set, completeness) in [("run.event_ring=128", None), (address, Some("watched"))] {
+        let output = foreshock(&["venues", "--format", "json", "--set", set]);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let routes = json["routes"].as_array().unwrap();
+        assert_eq!(routes.len(), 6);
+        let own = routes.iter().find(|row| row["venue"] == "hyperliquid").unwrap();
+        assert_eq!(own["completeness"].as_str(), completeness);
+        assert!(json["retired"].as_array().is_some_and(|gone| gone.len() >= 6));
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

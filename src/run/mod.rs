@@ -17,6 +17,8 @@ pub mod live;
 pub mod demo;
 pub mod latency;
 pub mod check;
+pub mod venues;
+pub mod record;
 
 /// Why the program ends with something other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
