@@ -27,7 +27,7 @@ fn verdict_on(bytes: Vec<u8>) -> String {
 }
 
 #[test]
-fn what_is_not_the_protocol_ends_the_line_at_once() {
+fn f12_f13_what_is_not_the_protocol_ends_the_line_at_once() {
     let masked = vec![0x81, 0x81, 1, 2, 3, 4, 5];
     let fragmented_ping = frame(0x09, b"x");
     for (what, bytes) in [
@@ -45,7 +45,7 @@ fn what_is_not_the_protocol_ends_the_line_at_once() {
 }
 
 #[test]
-fn a_length_beyond_all_memory_is_refused() {
+fn f10_a_length_beyond_all_memory_is_refused() {
     for claim in [1_u64 << 62, (1 << 63) - 1, u64::MAX] {
         let mut header = vec![0x81, 127];
         header.extend_from_slice(&claim.to_be_bytes());
@@ -55,7 +55,7 @@ fn a_length_beyond_all_memory_is_refused() {
 }
 
 #[test]
-fn a_message_that_grows_without_end_is_refused() {
+fn f10_a_message_that_grows_without_end_is_refused() {
     let mut bytes = frame(0x01, &[b'a'; 125]);
     (0..9_000).for_each(|_| bytes.extend(frame(0x00, &[b'a'; 125])));
     assert!(verdict_on(bytes).starts_with("too large"));
@@ -70,7 +70,7 @@ fn flood(mut stream: Stream, bytes: &[u8]) {
 }
 
 #[test]
-fn a_flood_of_empty_fragments_is_cut_and_never_holds_a_turn() {
+fn f9_a_flood_of_empty_fragments_is_cut_and_never_holds_a_turn() {
     let mut bytes = frame(0x01, b"");
     (0..8_000).for_each(|_| bytes.extend(frame(0x00, b"")));
     // A second beginning of a message is an error, so only the first block has one.
@@ -87,7 +87,7 @@ fn a_flood_of_empty_fragments_is_cut_and_never_holds_a_turn() {
 }
 
 #[test]
-fn a_flood_of_pings_is_cut() {
+fn f8_a_flood_of_pings_is_cut() {
     let bytes: Vec<u8> = (0..1_000).flat_map(|_| frame(0x89, b"")).collect();
     let peer = peer(Certificate::Good, move |_, stream| flood(stream, &bytes));
     let change = line(&peer).until_state(Down);
@@ -95,7 +95,7 @@ fn a_flood_of_pings_is_cut() {
 }
 
 #[test]
-fn good_frames_that_come_byte_by_byte_are_all_read() {
+fn f11_good_frames_that_come_byte_by_byte_are_all_read() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         for i in 0..20 {
@@ -111,7 +111,7 @@ fn good_frames_that_come_byte_by_byte_are_all_read() {
 }
 
 #[test]
-fn text_split_inside_a_letter_is_one_message() {
+fn f13_text_split_inside_a_letter_is_one_message() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         let mut bytes = frame(0x01, &[b'{', 0xe5, 0xb8]);
@@ -125,7 +125,7 @@ fn text_split_inside_a_letter_is_one_message() {
 }
 
 #[test]
-fn bytes_that_never_finish_a_message_are_silence() {
+fn f11_bytes_that_never_finish_a_message_are_silence() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         use std::io::Write;
         agree(&mut stream);
@@ -142,7 +142,7 @@ fn bytes_that_never_finish_a_message_are_silence() {
 }
 
 #[test]
-fn a_flapping_server_is_called_at_a_distance() {
+fn f25_a_flapping_server_is_called_at_a_distance() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = calls.clone();
     let peer = peer(Certificate::Good, move |_, mut stream| {
@@ -166,7 +166,7 @@ fn refusal_of(script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> Stri
 }
 
 #[test]
-fn what_is_not_tls_is_refused() {
+fn f19_what_is_not_tls_is_refused() {
     let plain = refusal_of(|_, mut tcp| {
         send(&mut tcp, b"HTTP/1.1 400 Bad Request\r\n\r\n");
         linger(tcp);
@@ -179,7 +179,7 @@ fn what_is_not_tls_is_refused() {
 }
 
 #[test]
-fn a_server_that_drips_its_answer_gains_no_time() {
+fn f18_a_server_that_drips_its_answer_gains_no_time() {
     for silent in [true, false] {
         let why = {
             let port = raw_peer(move |_, mut tcp| {
@@ -203,7 +203,7 @@ fn a_server_that_drips_its_answer_gains_no_time() {
 }
 
 #[test]
-fn an_upgrade_that_is_not_one_is_refused() {
+fn f18_an_upgrade_that_is_not_one_is_refused() {
     for (what, head) in [
         ("wrong accept", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: AAAAAAAAAAAAAAAAAAAAAAAAAAA=\r\n\r\n".to_owned()),
         ("endless headers", format!("HTTP/1.1 101 X\r\n{}", "X-A: b\r\n".repeat(20_000))),
@@ -221,7 +221,7 @@ fn an_upgrade_that_is_not_one_is_refused() {
 }
 
 #[test]
-fn a_dial_that_hangs_does_not_hold_up_a_turn() {
+fn f24_a_dial_that_hangs_does_not_hold_up_a_turn() {
     let port = raw_peer(|_, tcp| linger(tcp));
     let mut line = line_with(&format!("ws://127.0.0.1:{port}/x"), None);
     // Ten turns pass while the dial thread waits for an answer that takes three seconds not to come.

@@ -72,7 +72,7 @@ fn no_more_frames_are_given_than_were_asked_for() {
 }
 
 #[test]
-fn heartbeats_go_out_and_pings_are_answered() {
+fn f7_heartbeats_go_out_and_pings_are_answered() {
     let (heard, hearing) = channel();
     let peer = peer(Certificate::Good, move |_, mut stream| {
         agree(&mut stream);
@@ -94,7 +94,7 @@ fn heartbeats_go_out_and_pings_are_answered() {
 }
 
 #[test]
-fn a_reset_line_is_called_again_and_subscribes_again() {
+fn f1_a_reset_line_is_called_again_and_subscribes_again() {
     let (heard, hearing) = channel();
     let peer = peer(Certificate::Good, move |n, mut stream| {
         agree(&mut stream);
@@ -121,7 +121,7 @@ fn a_reset_line_is_called_again_and_subscribes_again() {
 }
 
 #[test]
-fn certificates_that_do_not_fit_are_refused_in_words() {
+fn f19_f20_certificates_that_do_not_fit_are_refused_in_words() {
     for (certificate, trusted, words) in [
         (Certificate::Good, false, "authority that is not trusted"),
         (Certificate::OtherHost, true, "for another host than localhost"),
@@ -138,7 +138,7 @@ fn certificates_that_do_not_fit_are_refused_in_words() {
 }
 
 #[test]
-fn a_venue_that_refuses_is_left_alone_for_as_long_as_it_must_be() {
+fn f15_f16_f17_a_venue_that_refuses_is_left_alone_for_as_long_as_it_must_be() {
     for (status, more, state, code, wait_s, words) in [
         ("403 Forbidden", "", Blocked, 403, 300, "http 403"),
         ("451 Unavailable", "", Blocked, 451, 300, "(region)"),
@@ -175,7 +175,7 @@ fn a_venue_that_refuses_is_left_alone_for_as_long_as_it_must_be() {
 }
 
 #[test]
-fn nobody_there_is_said_and_tried_again_at_a_growing_distance() {
+fn f25_nobody_there_is_said_and_tried_again_at_a_growing_distance() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let mut line = line_with(&format!("wss://127.0.0.1:{port}/x"), None);
     let change = line.until_state(Down);
@@ -193,7 +193,7 @@ fn nobody_there_is_said_and_tried_again_at_a_growing_distance() {
 }
 
 #[test]
-fn an_extension_that_was_not_asked_for_is_refused() {
+fn f12_f14_an_extension_that_was_not_asked_for_is_refused() {
     let asked = Arc::new(Mutex::new(String::new()));
     let heard = asked.clone();
     let peer = peer(Certificate::Good, move |_, mut stream| {
@@ -209,7 +209,7 @@ fn an_extension_that_was_not_asked_for_is_refused() {
 }
 
 #[test]
-fn a_frame_that_is_too_large_is_refused_from_its_header() {
+fn f10_a_frame_that_is_too_large_is_refused_from_its_header() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         let mut header = vec![0x81, 127];
@@ -222,7 +222,7 @@ fn a_frame_that_is_too_large_is_refused_from_its_header() {
 }
 
 #[test]
-fn a_close_frame_is_answered_and_the_line_called_again() {
+fn f21_a_close_frame_is_answered_and_the_line_called_again() {
     let (heard, hearing) = channel();
     let peer = peer(Certificate::Good, move |n, mut stream| {
         agree(&mut stream);
@@ -245,7 +245,7 @@ fn a_close_frame_is_answered_and_the_line_called_again() {
 }
 
 #[test]
-fn silence_is_stale_and_the_line_is_called_again() {
+fn f2_silence_is_stale_and_the_line_is_called_again() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         send(&mut stream, &text("{}"));
@@ -261,7 +261,7 @@ fn silence_is_stale_and_the_line_is_called_again() {
 }
 
 #[test]
-fn an_acknowledgement_is_not_life() {
+fn f4_an_acknowledgement_is_not_life() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         (0..10).for_each(|_| send(&mut stream, &text("pong")));
@@ -273,7 +273,7 @@ fn an_acknowledgement_is_not_life() {
 }
 
 #[test]
-fn a_refused_subscription_is_reported() {
+fn f23_a_refused_subscription_is_reported() {
     let peer = peer(Certificate::Good, |_, mut stream| {
         agree(&mut stream);
         send(&mut stream, &text("{}"));
@@ -287,7 +287,7 @@ fn a_refused_subscription_is_reported() {
 }
 
 #[test]
-fn a_line_that_will_be_closed_is_replaced_while_it_runs() {
+fn f22_a_line_that_will_be_closed_is_replaced_while_it_runs() {
     let peer = peer(Certificate::Good, |n, mut stream| {
         agree(&mut stream);
         send(&mut stream, &text(&format!("{{{n}}}")));

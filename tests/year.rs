@@ -480,13 +480,13 @@ fn f6_no_false_alarm_in_24_quiet_hours() {
             match order {
                 Order::Send(_, Say::Heartbeat) => pong = Some(now + 1_500),
                 Order::Send(..) => line.frame(0, Verdict::Control(Control::Ack).into(), time.mono),
-                // After 23.5 hours: the planned change, which this venue does not answer.
+                // After 23.5 hours the planned change, to which nobody answers: no alarm either, since
+                // the connection still stands.
                 Order::Call | Order::Forget => {}
                 other => panic!("{other:?} at {}", now - START),
             }
         }
         states.extend(std::iter::from_fn(|| line.next_change()).map(|change| change.state));
-        // A resolver that hangs at the planned change is no alarm: the connection still stands.
     }
     assert_eq!(states, [FeedState::Connecting, FeedState::Live, FeedState::Quiet]);
 }

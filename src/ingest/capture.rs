@@ -487,10 +487,10 @@ mod tests {
 
     fn frame(i: u64) -> Record {
         let at = 1_790_000_000_000 + i * 7;
-        let received = Now { mono: Nanos(at * 1_000_000 + i), wall: Millis(at as i64) };
-        let bytes =
-            format!("{{\"n\":{i},\"pad\":\"{}\"}}", "x".repeat(i as usize % 90)).into_bytes();
-        Record::Frame { venue: Venue::Okx, line: 8, link: 7 + i as u32, bytes, received }
+        let received = Now { mono: Nanos(at * 1_000_000 + i), wall: Millis(at.cast_signed()) };
+        let (pad, link) = (usize::try_from(i % 90).unwrap(), u32::try_from(i + 7).unwrap());
+        let bytes = format!("{{\"n\":{i},\"pad\":\"{}\"}}", "x".repeat(pad)).into_bytes();
+        Record::Frame { venue: Venue::Okx, line: 8, link, bytes, received }
     }
 
     fn add(block: &mut Block, record: &Record, ordinal: u64) {

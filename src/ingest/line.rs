@@ -310,10 +310,10 @@ impl Line {
             self.refused(Refusal::new("dial: no answer in time (the resolver hangs?)"), mono);
             return Some(Order::Forget);
         }
+        self.plan_ahead(now);
         if self.due.is_some_and(|due| mono >= due) {
             return Some(self.call(mono));
         }
-        self.plan_ahead(now);
         (0..self.links.len())
             .find_map(|slot| self.attend(slot, mono))
             .or_else(|| self.change_over(mono))

@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
 use crate::config::Config;
-use crate::event::{FeedState, Venue};
+use crate::event::Venue;
 use crate::ingest::dial::{Dialer, Trust};
 use crate::ingest::exchange::Exchange;
 use crate::ingest::instrument::Instruments;
@@ -120,7 +120,7 @@ fn say(change: &FeedChange) {
     let code = if *code == 0 { String::new() } else { format!("({code})") };
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     eprintln!("feed {}/{route}{copy} {}{code}{why}", venue.name(), state.name());
-    if *state == FeedState::Blocked {
+    if matches!(change.code, 403 | 451) {
         eprintln!("feed {}: the venue refuses this address; check your region", venue.name());
     }
 }
