@@ -43,7 +43,7 @@ fn the_demo_reaches_redis_and_the_journal_and_balances_its_books() {
     let (output, _, stderr) = foreshock(&args);
     assert!(output.status.success(), "{stderr}");
     assert!(!stderr.contains("BROKEN"), "{stderr}");
-    for venue in ["binance/0", "bybit/0", "okx/0", "hyperliquid/0"] {
+    for venue in ["binance/market", "bybit/linear", "okx/public", "hyperliquid/ws"] {
         assert!(stderr.contains(&format!("feed {venue} live")), "{venue}: {stderr}");
     }
 

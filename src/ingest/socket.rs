@@ -293,7 +293,8 @@ impl Socket {
             };
             match message {
                 Message::Close(frame) => {
-                    let words = frame.map(|f| format!("{} {}", u16::from(f.code), f.reason));
+                    let words = frame.map(|f| (u16::from(f.code), harmless(&f.reason)));
+                    let words = words.map(|(code, reason)| format!("{code} {reason}"));
                     self.line.goodbye(slot, words.unwrap_or_default(), now.mono);
                 }
                 Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {
@@ -328,7 +329,19 @@ fn quoted(bytes: &[u8]) -> String {
         nested.or(named).and_then(serde_json::Value::as_str)
     });
     let text = words.map_or_else(|| String::from_utf8_lossy(bytes), Into::into);
-    text.escape_debug().take(QUOTE_MAX).collect()
+    harmless(&text)
+}
+
+/// Foreign text, as it may be shown: of bounded length, its control characters spelled out.
+fn harmless(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars().take(QUOTE_MAX) {
+        match c.is_control() {
+            true => shown.extend(c.escape_default()),
+            false => shown.push(c),
+        }
+    }
+    shown
 }
 
 impl Source for Socket {
@@ -474,7 +487,7 @@ mod tests {
         for (said, words) in [
             (
                 r#"{"event":"error","msg":"channel:x doesn't exist","code":"60018","connId":"4"}"#,
-                "channel:x doesn\\'t exist",
+                "channel:x doesn't exist",
             ),
             (r#"{"success":false,"ret_msg":"args size \u003e10"}"#, "args size >10"),
             (r#"{"error":{"code":2,"msg":"Invalid request"},"id":1}"#, "Invalid request"),

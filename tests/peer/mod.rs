@@ -239,6 +239,10 @@ impl Driven {
         self.changes.iter().find(|change| change.state == state).unwrap().clone()
     }
 
+    pub fn socket_stop(&mut self) {
+        self.socket.stop();
+    }
+
     pub fn states(&self) -> Vec<FeedState> {
         self.changes.iter().map(|change| change.state).collect()
     }
