@@ -220,6 +220,31 @@ fn f5_a_doubt_that_is_over_leaves_the_line_as_it_was() {
 }
 
 #[test]
+fn d9_a_format_that_changed_is_suspect_within_100_messages_and_live_when_it_is_understood() {
+    let bad = Verdict::Rejected("schema").into();
+    let mut line = Driven::live(plan());
+    // One in a hundred is an accident.
+    for i in 0..1_000 {
+        let heard = if i % 100 == 7 { bad } else { Verdict::Decoded.into() };
+        line.line.frame(0, heard, line.now());
+    }
+    line.turn();
+    assert_eq!(line.line.state(), FeedState::Live);
+    for i in 0..200 {
+        let heard = if i % 40 == 7 { bad } else { Verdict::Decoded.into() };
+        line.line.frame(0, heard, line.now());
+    }
+    line.turn();
+    let said = line.changes.last().unwrap();
+    assert_eq!(said.state, FeedState::Suspect);
+    assert!(said.why.contains("has the format changed?"), "{}", said.why);
+    for _ in 0..200 {
+        line.data(0);
+    }
+    assert_eq!(line.line.state(), FeedState::Live);
+}
+
+#[test]
 fn f22_the_operator_s_minute_replaces_each_connection_once() {
     // START is 14:13:20 UTC.
     let mut line = Driven::live(Plan { rotate_at: Some(14 * 60 + 17), ..plan() });

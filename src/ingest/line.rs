@@ -51,6 +51,10 @@ const PAUSE: u64 = 2 * NS_PER_S;
 const DEAF_MAX: u32 = 3;
 /// A subscription that closed the connection is tried again after this.
 const QUARANTINE: u64 = 6 * 3_600 * NS_PER_S;
+/// Messages after which it is asked how many were not understood, and how many may be.
+const DRIFT_OF: u32 = 100;
+const DRIFT_MAX: u32 = 1;
+const DRIFT: &str = "more than 1 % of messages not understood: has the format changed?";
 /// Changes of state waiting to be asked for.
 const CHANGES_MAX: usize = 64;
 /// Refusals that are remembered, so that each is said once.
@@ -198,6 +202,9 @@ pub struct Line {
     rare: Nanos,
     /// In doubt because other venues cascade and this one does not.
     doubted: bool,
+    /// Messages of the present hundred, those not understood, and whether the last hundred had too many.
+    messages: (u32, u32),
+    drifting: bool,
     /// Frames to send, by their number in the plan, and those left out with the time.
     order: Vec<usize>,
     left_out: Vec<(usize, Nanos)>,
@@ -242,6 +249,8 @@ impl Line {
             deaf: 0,
             rare: Nanos(0),
             doubted: false,
+            messages: (0, 0),
+            drifting: false,
             order: (0..plan.subscriptions.len()).collect(),
             left_out: Vec::new(),
             careful: false,
@@ -489,10 +498,31 @@ impl Line {
     pub fn frame(&mut self, slot: Slot, heard: Heard, now: Nanos) {
         let Some(link) = self.link_mut(slot) else { return };
         link.frame(heard, now);
+        self.judge_format(heard.verdict, now);
         match heard.verdict {
             Verdict::Decoded => self.hear(heard.rare, now),
             Verdict::Control(Control::Closing) => self.closing(slot, now),
             Verdict::Control(Control::Refused) => self.counts.denied += 1,
+            _ => {}
+        }
+    }
+
+    /// A format that changed shows in messages that are no longer understood.
+    fn judge_format(&mut self, verdict: Verdict, now: Nanos) {
+        let bad = matches!(verdict, Verdict::Rejected(_));
+        if !bad && verdict != Verdict::Decoded {
+            return;
+        }
+        self.messages.0 += 1;
+        self.messages.1 += u32::from(bad);
+        if self.messages.0 < DRIFT_OF {
+            return;
+        }
+        let before = std::mem::replace(&mut self.drifting, self.messages.1 > DRIFT_MAX);
+        self.messages = (0, 0);
+        match (before, self.drifting) {
+            (false, true) => self.change(FeedState::Suspect, 0, DRIFT.to_owned()),
+            (true, false) if self.hears() => self.hear(false, now),
             _ => {}
         }
     }
@@ -514,7 +544,7 @@ impl Line {
         match self.state() {
             FeedState::Live => {}
             FeedState::Quiet if !rare => {}
-            FeedState::Suspect if self.doubted => {}
+            FeedState::Suspect if self.doubted || self.drifting => {}
             state => {
                 if !state.hears() {
                     self.rare = now;

@@ -32,6 +32,8 @@ use crate::time::{NS_PER_MS, Nanos, Now};
 const UNFINISHED_MAX: u64 = 2 << 20;
 /// A dialer that is busy is asked again after this.
 const BUSY: u64 = 100 * NS_PER_MS;
+/// Refusals that are read for their words; later ones are counted.
+const REFUSALS_READ: u64 = 256;
 /// Longest quotation of what a venue says, characters.
 const QUOTE_MAX: usize = 200;
 
@@ -309,7 +311,8 @@ impl Socket {
                     self.bytes += bytes.len() as u64;
                     let heard = take(Frame { venue, line, link, bytes: &bytes, received: now });
                     self.line.frame(slot, heard, now.mono);
-                    if heard.verdict == Verdict::Control(Control::Refused) {
+                    let refused = heard.verdict == Verdict::Control(Control::Refused);
+                    if refused && self.line.counts.denied <= REFUSALS_READ {
                         self.line.complaint(&quoted(&bytes));
                     }
                 }

@@ -7,12 +7,13 @@
 //!
 //! ```text
 //! passed(key) = max over connections of count(key, connection)
-//! key         = symbol, venue time, kind, side, price, value
+//! key         = route, symbol, venue time, kind, side, price, value
 //! ```
 //!
 //! Events without a venue time are states, not occurrences, and always pass. The memory is fixed: rows
 //! of eight, the oldest of a row gives way.
 
+use super::line::ROUTES_MAX;
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::record::event_words;
@@ -81,7 +82,7 @@ impl Twins {
     /// Whether the event, come over connection `link` at `now`, has not been passed before.
     pub fn is_new(&mut self, event: &Event, link: u32, now: Nanos) -> bool {
         let Some(ms) = event.stamp.venue_ms().filter(|_| link != ALONE) else { return true };
-        let key = key(event, ms);
+        let key = key(event, ms, link);
         let row = usize::try_from(key >> 32).unwrap_or(0) % ROWS * ROW;
         let Some(row) = self.entries.get_mut(row..row + ROW) else { return true };
         if let Some(known) = row.iter_mut().find(|entry| entry.key == key) {
@@ -157,10 +158,13 @@ impl Entry {
 
 /// What makes an occurrence, mixed into 64 bits: among the 2^15 that are remembered two different ones
 /// agree by chance less than once in 10^9 runs.
-fn key(event: &Event, ms: i64) -> u64 {
+fn key(event: &Event, ms: i64, link: u32) -> u64 {
     let [head, _, low, high, _, _, a, b] = event_words(event);
+    let line = link >> 24;
+    // Two routes may carry contracts of one market; the repaired route is the first.
+    let route = if line == u32::from(REPAIR) { 0 } else { line % u32::from(ROUTES_MAX) };
     let mixed = [head, low, high, ms.cast_unsigned(), a, b].into_iter().fold(
-        u64::from(event.venue.bit()),
+        u64::from(route),
         |hash, word| {
             let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             (x ^ x >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29)
@@ -206,6 +210,8 @@ mod tests {
             (&[(7, A), (7, B), (7, A), (7, B), (7, B)], 3),
             (&[(7, A), (8, B)], 2),
             (&[(7, ALONE), (7, ALONE), (7, ALONE)], 3),
+            (&[(7, A), (7, link_of(1, 1))], 2),
+            (&[(7, A), (7, link_of(REPAIR, 1)), (8, link_of(REPAIR, 1))], 2),
         ] {
             assert_eq!(passed(&mut Twins::default(), told), events, "{told:?}");
         }
