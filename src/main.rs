@@ -184,7 +184,7 @@ struct BacktestArgs {
     #[arg(long = "break", default_value_t = 0.3, value_parser = percent, value_name = "PERCENT")]
     break_percent: f64,
     /// How the report is written.
-    #[arg(long, default_value = "text")]
+    #[arg(long, default_value = "table")]
     format: Format,
     /// Draws each cascade into this folder.
     #[arg(long, value_name = "DIR")]
@@ -247,12 +247,6 @@ enum RowsArg {
     /// Any row.
     #[value(name = "ANY")]
     Any,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Format {
-    Text,
-    Json,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
