@@ -62,8 +62,10 @@ pub fn scores(
     let (acceleration, jerk) = motion(view.fast(), settings.significance, gate);
     [
         Some(climb(
-            velocity([BURST, SLOW, MINUTE].map(|i| view.arrivals(i)), settings.burst_events)
-                / scales.velocity,
+            velocity(
+                [view.arrivals(BURST), view.arrivals(SLOW), view.arrivals(MINUTE)],
+                settings.burst_events,
+            ) / scales.velocity,
             &risk.velocity.rungs,
         )),
         Some(climb(acceleration / scales.acceleration, &risk.acceleration.rungs)),
