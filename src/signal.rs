@@ -221,6 +221,12 @@ pub struct Report {
     pub confidence: f64,
     /// Component scores 0..1 in the order of [`COMPONENT_NAMES`]; `None` where input is missing.
     pub components: [Option<f64>; COMPONENT_COUNT],
+    /// Strength of the evidence, 0..1, before it is calibrated.
+    pub evidence: f64,
+    /// Standard deviations of the arrivals of 2 s above the row's own past; `None` without one.
+    pub significance: Option<f64>,
+    /// Pressure of trades on the market, 0..1; `None` where no trades are known.
+    pub pressure: Option<f64>,
     /// Probability of a cascade, 0..1.
     pub probability: f64,
     /// Its level.
@@ -257,6 +263,8 @@ pub struct Report {
     pub expected: u8,
     /// Whether events are known to be missing in the last 300 s.
     pub gap: bool,
+    /// Whether sampled sources are at the limit of what they show: counts are far below the truth.
+    pub saturated: bool,
     /// Share of weighted inputs that were there, 0..1.
     pub coverage: f64,
 }
@@ -288,6 +296,9 @@ impl Report {
             risk_level: RiskLevel::None,
             confidence: 0.0,
             components: [None; COMPONENT_COUNT],
+            evidence: 0.0,
+            significance: None,
+            pressure: None,
             probability: 0.0,
             level: Level::None,
             regime: Regime::Normal,
@@ -305,6 +316,7 @@ impl Report {
             live: 0,
             expected: 0,
             gap: false,
+            saturated: false,
             coverage: 0.0,
         }
     }
@@ -526,6 +538,9 @@ words_struct!(Report {
     risk_level,
     confidence,
     components,
+    evidence,
+    significance,
+    pressure,
     probability,
     level,
     regime,
@@ -543,11 +558,12 @@ words_struct!(Report {
     live,
     expected,
     gap,
+    saturated,
     coverage,
 });
 
 /// Words in one report.
-pub const REPORT_WORDS: usize = 77;
+pub const REPORT_WORDS: usize = 81;
 
 #[cfg(test)]
 mod tests {

@@ -26,6 +26,8 @@ impl Symbol {
     pub const OTHER: Self = Self(*b"OTHER\0\0\0\0\0\0\0\0\0\0\0");
     /// The reference market, whose price sets the regime.
     pub const BTC: Self = Self(*b"BTCUSDT\0\0\0\0\0\0\0\0\0");
+    /// The second market, with BTC a major.
+    pub const ETH: Self = Self(*b"ETHUSDT\0\0\0\0\0\0\0\0\0");
 
     /// The market of a base asset (`BTC` gives `BTCUSDT`). `None` when the name is empty, longer
     /// than 12 bytes, or holds anything but letters, digits and `_ . / : -`.

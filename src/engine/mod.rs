@@ -22,11 +22,18 @@ pub mod window;
 pub mod seconds;
 pub mod quotes;
 pub mod row;
+pub mod past;
+pub mod minute;
+pub mod majors;
 pub mod kinematics;
 pub mod factor;
 pub mod risk;
 pub mod regime;
 pub mod feeds;
+pub mod delay;
+pub mod pressure;
+pub mod evidence;
+pub mod calibration;
 pub mod signal;
 mod world;
 pub mod queue;
@@ -35,6 +42,7 @@ pub mod stage;
 pub use settings::Settings;
 pub use stage::EngineStage;
 
+use self::majors::MAJORS;
 use self::queue::Queue;
 use self::regime::Reference;
 use self::row::{Hit, Row};
@@ -44,7 +52,7 @@ use crate::event::{Body, Event, Flags, Usd};
 use crate::ledger::Tally;
 use crate::signal::{FAST, Kind, Level, Report};
 use crate::symbol::Symbol;
-use crate::time::{NS_PER_MS, Nanos};
+use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 
 /// Rows looked at for one event, at most; and rows asked whether it is time.
 const LOOKS: usize = 256;
@@ -172,7 +180,7 @@ impl Engine {
         if row == OTHER {
             self.world.tally.add("other_symbols", 1);
         }
-        let at = event.at();
+        let at = self.world.place(event);
         self.rows[MARKET].advance(&self.world.grid, self.world.watch());
         let usd = usd.filter(|usd| self.world.believes(event, *usd, self.rows[MARKET].usd()));
         let hit = Hit { at, places: self.world.grid.places(at), usd };
@@ -180,10 +188,13 @@ impl Engine {
             self.world.tally.add("late", 1);
             return;
         }
+        self.rows[MARKET].weigh(event.completeness, &self.world.settings.completeness);
         let own = &mut self.rows[row];
         own.advance(&self.world.grid, self.world.watch());
         own.put(event, &hit);
         own.weigh(event.completeness, &self.world.settings.completeness);
+        self.world.universe = self.symbols.used() - OTHER - 1;
+        self.world.majors.put(event.symbol, at.0 / NS_PER_S, usd.map_or(0, Usd::micros));
         self.world.breadth.see(&mut own.seen, hit.places[FAST]);
         for row in [row, MARKET] {
             self.look(row, out);
@@ -203,6 +214,9 @@ impl Engine {
         let row = self.symbols.row(event.symbol);
         if row != OTHER {
             self.rows[row].quotes.take(event);
+        }
+        if MAJORS.contains(&event.symbol) {
+            self.world.pressure.take(event);
         }
         if event.symbol == Symbol::BTC {
             self.rows[MARKET].quotes.take(event);

@@ -8,6 +8,8 @@
 
 use super::grid::{Grid, Places};
 use super::kinematics::Lags;
+use super::minute::Minute;
+use super::past::Past;
 use super::quotes::Quotes;
 use super::seconds::{Seconds, Watch};
 use super::settings::Shown;
@@ -26,7 +28,7 @@ const INSTANTS: usize = 128;
 /// No instant: its venue does not exist.
 const NEVER: u32 = u32::MAX;
 /// A row of the table takes no more memory than this, everything included.
-const ROW_BYTES: usize = 16 * 1024;
+const ROW_BYTES: usize = 17 * 1024;
 
 const _: () = assert!(size_of::<Row>() <= ROW_BYTES);
 
@@ -218,6 +220,10 @@ pub struct Row {
     instants: [u32; INSTANTS],
     /// Counts per second.
     pub seconds: Seconds,
+    /// Arrivals of the last five minutes.
+    pub past: Past,
+    /// Seconds and money of the last minute.
+    pub minute: Minute,
     /// Price, open interest and funding.
     pub quotes: Quotes,
     /// The signal's level, and since when.
@@ -250,6 +256,8 @@ impl Row {
             sides: Window::new(),
             instants: [NEVER; INSTANTS],
             seconds: Seconds::new(),
+            past: Past::new(),
+            minute: Minute::new(),
             quotes: Quotes::default(),
             standing: Standing::default(),
             seen: 0,
@@ -268,6 +276,8 @@ impl Row {
             self.advance_windows(grid);
         }
         if self.seconds.advance(grid.second, watch) {
+            self.past.advance(grid.second);
+            self.minute.advance(grid.second, watch.since);
             self.quotes.refresh(grid.now);
         }
     }
@@ -312,7 +322,12 @@ impl Row {
         self.long[0].put(hit.places[SLOW + 1], load);
         self.long[1].put(hit.places[MINUTE], load);
         self.put_side(event, hit, usd);
-        self.seconds.put(hit.at.0 / NS_PER_S, event.venue);
+        let second = hit.at.0 / NS_PER_S;
+        self.seconds.put(second, event.venue);
+        if load.arrivals > 0 {
+            self.past.put(second);
+        }
+        self.minute.put(second, usd);
         true
     }
 

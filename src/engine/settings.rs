@@ -44,6 +44,10 @@ pub struct Settings {
     pub completeness: Shown,
     /// The six components of the probability.
     pub signal: Signal,
+    /// What evidence of a cascade needs.
+    pub proof: Proof,
+    /// What pressure of trades needs.
+    pub push: Push,
     /// Levels of the probability.
     pub levels: Levels,
     /// Clustering and correlation.
@@ -127,6 +131,43 @@ pub struct Signal {
     pub volatility: Factor,
 }
 
+/// What evidence of a cascade needs: rungs of WATCH, ALERT, CRITICAL and EXTREME.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Proof {
+    /// Standard deviations above the row's own past.
+    pub significance: [f64; 4],
+    /// Distinct venue milliseconds of the market in 2 s.
+    pub dispersion: [f64; 4],
+    /// Symbols of the market in 2 s, where there are [`Proof::universe`] or more; in proportion where
+    /// there are fewer.
+    pub breadth: [f64; 4],
+    /// See [`Proof::breadth`].
+    pub universe: f64,
+    /// USD of the market in 2 s, without its largest second.
+    pub money: [f64; 4],
+    /// Weight of a minute.
+    pub minute: [f64; 4],
+    /// Money is measured in units of this many times 100,000 USD: below 1 for thin venues.
+    pub minute_scale: f64,
+    /// Seconds of 10 in which a symbol is liquidated.
+    pub seconds: [f64; 4],
+    /// USD of a symbol in 10 s, without its largest second.
+    pub sustained_money: [f64; 4],
+    /// Distinct venue milliseconds in 2 s from which significance alone is a hint.
+    pub hint_dispersion: u32,
+}
+
+/// What pressure of trades needs: rungs of WATCH; further ones say how strong it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Push {
+    /// Standard deviations above the past of the flow of trades.
+    pub significance: [f64; 4],
+    /// Imbalance of takers, 0..1.
+    pub imbalance: [f64; 4],
+}
+
 /// When the level changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -182,7 +223,7 @@ impl Default for Settings {
             max_symbols: SYMBOLS_MAX,
             state_ms: 100,
             heartbeat_ms: 1_000,
-            significance: 3.0,
+            significance: 4.0,
             burst_events: 3,
             dispersion: 5,
             large_usd: 50_000.0,
@@ -191,6 +232,8 @@ impl Default for Settings {
             market: Market::default(),
             completeness: Shown::default(),
             signal: Signal::default(),
+            proof: Proof::default(),
+            push: Push::default(),
             levels: Levels::default(),
             rhythm: Rhythm::default(),
             regime: Climate::default(),
@@ -243,9 +286,32 @@ impl Default for Signal {
     }
 }
 
+impl Default for Proof {
+    fn default() -> Self {
+        Self {
+            significance: [4.0, 6.0, 9.0, 13.0],
+            dispersion: [10.0, 25.0, 60.0, 120.0],
+            breadth: [8.0, 20.0, 50.0, 100.0],
+            universe: 130.0,
+            money: [1e4, 2.5e4, 1.5e5, 6e5],
+            minute: [1.3, 2.3, 3.5, 5.0],
+            minute_scale: 1.0,
+            seconds: [3.0, 5.0, 7.0, 9.0],
+            sustained_money: [3e4, 1e5, 5e5, 2e6],
+            hint_dispersion: 5,
+        }
+    }
+}
+
+impl Default for Push {
+    fn default() -> Self {
+        Self { significance: [4.0, 6.0, 9.0, 13.0], imbalance: [0.6, 0.75, 0.9, 0.97] }
+    }
+}
+
 impl Default for Levels {
     fn default() -> Self {
-        Self { watch: 0.3, alert: 0.5, critical: 0.7, extreme: 0.9, margin: 0.05, hold_ms: 2_000 }
+        Self { watch: 0.3, alert: 0.5, critical: 0.7, extreme: 0.9, margin: 0.05, hold_ms: 10_000 }
     }
 }
 
@@ -311,6 +377,9 @@ impl Settings {
         above_zero("market.volume_scale", self.market.volume_scale)?;
         share("completeness.sampled", self.completeness.sampled)?;
         share("completeness.lossy", self.completeness.lossy)?;
+        self.proof.check()?;
+        rising("push.significance", &self.push.significance)?;
+        rising("push.imbalance", &self.push.imbalance)?;
         self.levels.check()?;
         self.rhythm.check()?;
         self.regime.check()
@@ -362,6 +431,20 @@ impl Signal {
         rising("signal.funding.rungs", &self.funding.rungs)?;
         rising("signal.volatility.rungs", &self.volatility.rungs)?;
         whole("signal.*weight", &self.weights())
+    }
+}
+
+impl Proof {
+    fn check(&self) -> Checked {
+        rising("proof.significance", &self.significance)?;
+        rising("proof.dispersion", &self.dispersion)?;
+        rising("proof.breadth", &self.breadth)?;
+        above_zero("proof.universe", self.universe)?;
+        rising("proof.money", &self.money)?;
+        rising("proof.minute", &self.minute)?;
+        above_zero("proof.minute_scale", self.minute_scale)?;
+        rising("proof.seconds", &self.seconds)?;
+        rising("proof.sustained_money", &self.sustained_money)
     }
 }
 

@@ -1,24 +1,24 @@
-//! From risk and its surroundings to a probability, and from that to a level that does not flicker.
+//! From evidence and its surroundings to a probability, and from that to a level that does not flicker.
 //!
-//! Six components of 0..1: velocity, acceleration and volume are the risk factors of that name,
-//! open-interest change, funding and volatility climb rungs of their own. The probability is their
-//! mean by weight over those that are there: one that is missing neither counts as 0 nor as 1, it is
-//! left out, and coverage says so. Surroundings make liquidations more telling but are none: the
-//! last three count in full only once the strongest of the first three reaches a half, and not at
-//! all where nothing is liquidated.
+//! Six components of 0..1 are reported: velocity, acceleration and volume are the risk factors of that
+//! name, open-interest change, funding and volatility climb rungs of their own. What makes an alarm is
+//! [`super::evidence`]; the last three surround it: they make liquidations more telling but are none.
+//! Their mean by weight (one that is missing adds nothing, and coverage says so) strengthens evidence
+//! that is there by a tenth at most, and the result, on the scale of [`super::calibration`], is the
+//! probability.
 //!
 //! A level is entered at once and left only after the probability has stayed a margin below it for
 //! a while. A run of levels above NONE is an episode and has a number.
 
-use super::factor::{climb, weighted};
+use super::factor::climb;
 use super::settings::{Levels, Settings};
 use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, Level};
 use crate::time::{NS_PER_MS, Nanos};
 
 /// Where the velocity, acceleration and volume components stand among the factors.
 const SHARED: [usize; 3] = [0, 1, 3];
-/// A score of this much among the first three lets the surroundings count in full.
-const TELLING: f64 = 0.5;
+/// Share by which surroundings strengthen evidence at most.
+const SURROUNDINGS: f64 = 0.1;
 
 /// What surrounds the liquidations of a row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,24 +52,24 @@ pub fn components(
     ]
 }
 
-/// Probability of a cascade 0..1, and the share of the weight it stands on.
+/// How telling the surroundings are, 0..1, and the share of all components' weight that is there.
 #[inline(always)]
 #[must_use]
-pub fn probability(
+pub fn context(
     components: &[Option<f64>; COMPONENT_COUNT],
     weights: &[f64; COMPONENT_COUNT],
 ) -> (f64, f64) {
-    let (own, around) = components.split_at(SHARED.len());
-    let strongest = own.iter().flatten().copied().fold(0.0, f64::max);
-    if own.iter().all(Option::is_none) {
-        return (0.0, around.iter().zip(&weights[SHARED.len()..]).map(present).sum());
-    }
-    let telling = (strongest / TELLING).min(1.0);
-    let mut scores = *components;
-    for score in scores.iter_mut().skip(SHARED.len()) {
-        *score = score.map(|score| score * telling);
-    }
-    weighted(&scores, weights)
+    let share = components.iter().zip(weights).map(present).sum();
+    let around = || components.iter().zip(weights).skip(SHARED.len());
+    let whole: f64 = around().map(|(_, weight)| weight).sum();
+    let telling: f64 = around().map(|(score, weight)| score.unwrap_or(0.0) * weight).sum();
+    (if whole > 0.0 { telling / whole } else { 0.0 }, share)
+}
+
+/// Evidence in its surroundings, 0..1.
+#[must_use]
+pub fn weighed(evidence: f64, context: f64) -> f64 {
+    (evidence * (1.0 + SURROUNDINGS * context)).min(1.0)
 }
 
 fn present((score, weight): (&Option<f64>, &f64)) -> f64 {
@@ -120,31 +120,26 @@ mod tests {
     const MS: u64 = NS_PER_MS;
 
     #[test]
-    fn a_missing_component_is_left_out_and_a_zero_is_not() {
+    fn a_missing_component_lowers_the_share_and_adds_nothing() {
         let weights = Settings::default().signal.weights();
         let mut components = [Some(0.6), Some(0.6), Some(0.6), None, None, None];
-        let (without, share) = probability(&components, &weights);
-        assert!((without - 0.6).abs() < 1e-12 && (share - 0.65).abs() < 1e-12);
-        components[3] = Some(0.0);
-        assert!(probability(&components, &weights).0 < without);
+        let (nothing, share) = context(&components, &weights);
+        assert!(nothing == 0.0 && (share - 0.65).abs() < 1e-12);
+        components[3] = Some(0.5);
+        let (telling, share) = context(&components, &weights);
+        assert!(telling > 0.0 && (share - 0.80).abs() < 1e-12);
     }
 
     #[test]
     fn surroundings_alone_are_no_cascade() {
-        let weights = Settings::default().signal.weights();
-        let around = [Some(1.0); 3];
-        let with = |own: Option<f64>| {
-            let mut components = [own; 6];
-            components[3..].copy_from_slice(&around);
-            probability(&components, &weights).0
-        };
-        assert_eq!((with(None), with(Some(0.0))), (0.0, 0.0));
-        assert!(with(Some(0.1)) < 0.15 && with(Some(0.6)) > 0.7);
+        assert_eq!(weighed(0.0, 1.0), 0.0);
+        assert!(weighed(0.45, 1.0) < 0.5 && weighed(0.6, 1.0) > weighed(0.6, 0.0));
+        assert_eq!(weighed(1.0, 1.0), 1.0);
     }
 
     #[test]
     fn a_level_is_entered_at_once_and_left_late() {
-        let levels = Levels::default();
+        let levels = Levels { hold_ms: 2_000, ..Levels::default() };
         let mut standing = Standing::default();
         let mut at = |ms: u64, probability| {
             standing.level = standing.next(probability, Nanos(ms * MS), &levels);

@@ -1,15 +1,20 @@
 //! What all rows share, and how a row is judged in its light.
 
-use super::factor::{Gate, scales, scores};
+use super::calibration::calibrated;
+use super::delay::Delays;
+use super::evidence::{HINT, Signs, Stretch, of_market, of_symbol};
+use super::factor::{Gate, Scales, scales, scores};
 use super::feeds::Feeds;
 use super::grid::Grid;
 use super::kinematics::motion;
+use super::majors::Majors;
+use super::pressure::Pressure;
 use super::regime::Reference;
 use super::risk;
-use super::row::{MINUTE, Row};
+use super::row::{MINUTE, Row, View};
 use super::seconds::Watch;
 use super::settings::Settings;
-use super::signal::{Surroundings, components, probability};
+use super::signal::{Surroundings, components, context, weighed};
 use super::window::Window;
 use crate::event::{Event, Flags, Usd};
 use crate::ledger::Tally;
@@ -24,6 +29,11 @@ const MONEY_MAX: u64 = u64::MAX / 4;
 /// A row that only decays slowly is looked at this often.
 const SLOW_LOOK_NS: u64 = NS_PER_S;
 
+/// Seconds of 10 in which a sampled source shows a symbol that is at its limit.
+const SATURATED: u32 = 6;
+/// A row whose sources show less than this is sampled.
+const FULL: f64 = 0.75;
+
 /// All that rows share.
 #[derive(Debug)]
 pub struct World {
@@ -34,6 +44,11 @@ pub struct World {
     pub reference: Reference,
     pub feeds: Feeds,
     pub breadth: Breadth,
+    pub majors: Majors,
+    pub pressure: Pressure,
+    delays: Delays,
+    /// Symbols that were ever liquidated.
+    pub universe: usize,
     /// The second since which the engine has been listening; 0 before the first event.
     since: u64,
     gap_until: Nanos,
@@ -52,7 +67,11 @@ pub struct Verdict {
     breadth: u32,
     factors: [Option<f64>; FACTOR_COUNT],
     components: [Option<f64>; COMPONENT_COUNT],
+    /// Strength of the evidence, 0..1.
+    raw: f64,
     pub probability: f64,
+    significance: Option<f64>,
+    pressure: Option<f64>,
     /// Share of the components' weight that is there.
     share: f64,
     scales: (f64, f64),
@@ -68,6 +87,10 @@ impl World {
             reference: Reference::new(&settings.regime),
             feeds: Feeds::default(),
             breadth: Breadth::default(),
+            majors: Majors::default(),
+            pressure: Pressure::default(),
+            delays: Delays::default(),
+            universe: 0,
             since: 0,
             gap_until: Nanos(0),
             ordinal: 0,
@@ -83,6 +106,10 @@ impl World {
         self.reference.clear();
         self.feeds = Feeds::default();
         self.breadth = Breadth::default();
+        self.majors = Majors::default();
+        self.pressure = Pressure::default();
+        self.delays = Delays::default();
+        self.universe = 0;
         self.since = at.0 / NS_PER_S;
         self.gap_until = Nanos(0);
     }
@@ -97,6 +124,8 @@ impl World {
         }
         self.reference.advance(self.grid.now);
         self.breadth.0.advance(self.grid.places[FAST]);
+        self.majors.advance(self.grid.now.0 / NS_PER_S, self.since);
+        self.pressure.advance(&self.grid);
         if event.flags.has(Flags::GAP) {
             self.gap_until = self.grid.now.plus(GAP_NS);
         }
@@ -108,6 +137,15 @@ impl World {
 
     pub fn state_ns(&self) -> u64 {
         self.settings.state_ms * NS_PER_MS
+    }
+
+    /// When the event counts.
+    pub fn place(&mut self, event: &Event) -> Nanos {
+        let (at, late) = self.delays.place(event);
+        if late {
+            self.tally.add("moved_back", 1);
+        }
+        at
     }
 
     /// Whether the event's value counts; the event itself does in any case.
@@ -156,10 +194,12 @@ impl World {
             (settings.dispersion, 0)
         };
         let gate = Gate { dispersion, breadth: least, symbols: breadth };
-        let factors = if self.feeds.live == 0 {
-            [None; FACTOR_COUNT]
+        let scales = scales(settings, is_market, row.shown, scales_now);
+        let is_heard = self.feeds.live != 0;
+        let factors = if is_heard {
+            scores(row, view, settings, scales, gate)
         } else {
-            scores(row, view, settings, scales(settings, is_market, row.shown, scales_now), gate)
+            [None; FACTOR_COUNT]
         };
         let around = Surroundings {
             oi_change: row.quotes.oi_change,
@@ -167,8 +207,58 @@ impl World {
             volatility: self.reference.volatility,
         };
         let components = components(&factors, around, settings);
-        let (probability, share) = probability(&components, &self.signal_weights);
-        Verdict { breadth, factors, components, probability, share, scales: scales_now }
+        let (context, share) = context(&components, &self.signal_weights);
+        let signs = self.signs(row, view, breadth, is_market);
+        let pressure = is_market.then(|| self.pressure.read(&self.grid, &settings.push)).flatten();
+        let strength = if is_heard { self.strength(&signs, scales, is_market) } else { 0.0 };
+        let pushed = pressure.map_or(0.0, |pressure| pressure.min(HINT));
+        let raw = if is_heard { weighed(strength, context).max(pushed) } else { 0.0 };
+        Verdict {
+            significance: signs.sudden,
+            pressure,
+            raw,
+            probability: calibrated(raw),
+            breadth,
+            factors,
+            components,
+            share,
+            scales: scales_now,
+        }
+    }
+
+    fn strength(&self, signs: &Signs, scales: Scales, is_market: bool) -> f64 {
+        let proof = &self.settings.proof;
+        if is_market {
+            let (counts, money) = self.reference.scales();
+            of_market(signs, proof, Stretch { counts, money })
+        } else {
+            of_symbol(signs, proof, Stretch { counts: scales.velocity, money: scales.volume })
+        }
+    }
+
+    /// What is observed of a row. The minute of the market is that of its majors.
+    fn signs(&self, row: &Row, view: View<'_>, breadth: u32, is_market: bool) -> Signs {
+        let of_windows = |i: usize| {
+            let seconds = WINDOW_MS[i] as f64 / 1e3;
+            row.past.significance(view.arrivals(i), seconds, self.since)
+        };
+        let (_, volume) = self.reference.scales();
+        let scale = self.settings.proof.minute_scale * volume;
+        let rest = |span| {
+            let money = row.minute.money(span);
+            money.sum - money.event
+        };
+        Signs {
+            sudden: of_windows(FAST),
+            sustained: of_windows(SLOW),
+            dispersion: f64::from(view.arrivals(FAST)),
+            breadth: f64::from(breadth),
+            universe: self.universe as f64,
+            majors: self.majors.recent(),
+            money: (rest(3), rest(10)),
+            seconds: f64::from(row.minute.seconds(10)),
+            weight: if is_market { self.majors.weight(scale) } else { row.minute.weight(scale) },
+        }
     }
 
     /// A numbered signal.
@@ -176,6 +266,12 @@ impl World {
         self.seq += 1;
         row.standing.spoken = self.grid.now;
         Report { seq: self.seq, ..self.report(row, name, verdict, kind) }
+    }
+
+    /// Whether a sampled source shows all it can: a symbol nearly every second.
+    fn is_saturated(&self, row: &Row, name: Symbol) -> bool {
+        let busy = if name == Symbol::MARKET { self.majors.busy() } else { row.minute.seconds(10) };
+        row.shown < FULL && busy >= SATURATED
     }
 
     pub fn report(&self, row: &Row, name: Symbol, verdict: &Verdict, kind: Kind) -> Report {
@@ -212,6 +308,10 @@ impl World {
             confidence: risk::confidence(&verdict.factors, &self.risk_weights, arrivals, coverage),
             components: verdict.components,
             probability: verdict.probability,
+            evidence: verdict.raw,
+            significance: verdict.significance,
+            pressure: verdict.pressure,
+            saturated: self.is_saturated(row, name),
             level: row.standing.level,
             regime: self.reference.regime,
             liquidity: self.reference.liquidity,

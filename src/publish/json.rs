@@ -213,6 +213,9 @@ fn metrics(json: &mut Json<'_>, report: &Report) {
     motion(json, "_10s", &report.slow);
     json.put("total_value_usd", total_value_usd(report));
     json.put("volume_60s_usd", usd(report.usd[MINUTE]));
+    json.put("significance", report.significance);
+    json.put("evidence", report.evidence);
+    json.put("pressure", report.pressure);
     json.put("imbalance", report.imbalance);
     json.put("breadth", report.breadth);
     json.put("dispersion", report.dispersion);
@@ -345,6 +348,7 @@ fn meta(json: &mut Json<'_>, report: &Report, sent: Option<&Sent>) {
     json.list("live", venues_of(report.live));
     json.list("expected", venues_of(report.expected));
     json.put("gap", report.gap);
+    json.put("saturated", report.saturated);
     let Some(sent) = sent else { return };
     let published = sent.now.mono;
     json.put("run", sent.run);

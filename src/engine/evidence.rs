@@ -1,0 +1,172 @@
+//! What a row shows of a cascade: conditions that must hold together, and how strongly they do.
+//!
+//! Size alone is no alarm, nor is breadth, nor is surprise: each has an innocent cause. What is not
+//! innocent is all of them at once, so evidence is as strong as its weakest condition. Each condition
+//! climbs four rungs, one for each level; 0.3, 0.5, 0.7 and 0.9 lie on them and lines between.
+//!
+//! | evidence | of | conditions |
+//! |---|---|---|
+//! | wide | the market | significance at 2 s, dispersion, breadth, money without its largest second |
+//! | lasting | the market, by BTC and ETH; each symbol by itself | weight of a minute ([`super::minute`]) |
+//! | sustained | a symbol | significance at 10 s, seconds of 10 with a liquidation, money |
+//! | sudden | every row | significance at 2 s, dispersion; leads to WATCH at most |
+//!
+//! What each keeps out: significance a steady flow, and one more burst like those before; dispersion a
+//! portfolio liquidated in an instant; breadth one account; money dust; the minute one large order.
+//! How wide is wide depends on how many symbols there are. A move of the market reaches its majors:
+//! without a liquidation of BTC or ETH in 10 s, twice the breadth and dispersion are asked for, and a
+//! minute that both could share is one both must have part in.
+
+use super::settings::Proof;
+
+/// Most that evidence without size says: WATCH, not ALERT.
+pub const HINT: f64 = 0.45;
+/// Where the rungs lie.
+const STEPS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
+
+/// What is observed of a row.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Signs {
+    /// Significance of the arrivals of 2 s; `None` without a past.
+    pub sudden: Option<f64>,
+    /// The same of 10 s.
+    pub sustained: Option<f64>,
+    /// Distinct venue milliseconds in 2 s.
+    pub dispersion: f64,
+    /// Symbols in 2 s.
+    pub breadth: f64,
+    /// Symbols there are.
+    pub universe: f64,
+    /// Whether a major was liquidated in 10 s.
+    pub majors: bool,
+    /// USD of about 2 s, and of 10 s, without the largest second.
+    pub money: (f64, f64),
+    /// Seconds of 10 with a liquidation.
+    pub seconds: f64,
+    /// Weight of the minute; `None` where it does not stand out.
+    pub weight: Option<f64>,
+}
+
+/// Multipliers of the rungs: of dispersion, and of money.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch {
+    /// Of counts.
+    pub counts: f64,
+    /// Of USD.
+    pub money: f64,
+}
+
+/// How strong the evidence of the market is, 0..1.
+#[must_use]
+pub fn of_market(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
+    let alone = if signs.majors { 1.0 } else { 2.0 };
+    let room = (signs.universe / proof.universe).min(1.0);
+    let wide = [
+        ascend(signs.sudden.unwrap_or(0.0), &proof.significance),
+        ascend(signs.dispersion / (alone * stretch.counts), &proof.dispersion),
+        ascend(signs.breadth.min(signs.universe) / (alone * room), &proof.breadth),
+        ascend(signs.money.0 / stretch.money, &proof.money),
+    ];
+    let lasting = signs.weight.map_or(0.0, |weight| ascend(weight, &proof.minute));
+    weakest(&wide).max(lasting).max(hint(signs, proof))
+}
+
+/// How strong the evidence of one symbol is, 0..1.
+#[must_use]
+pub fn of_symbol(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
+    let sustained = [
+        ascend(signs.sustained.unwrap_or(0.0), &proof.significance),
+        ascend(signs.seconds, &proof.seconds),
+        ascend(signs.money.1 / stretch.money, &proof.sustained_money),
+    ];
+    let lasting = signs.weight.map_or(0.0, |weight| ascend(weight, &proof.minute));
+    weakest(&sustained).max(lasting).max(hint(signs, proof))
+}
+
+fn hint(signs: &Signs, proof: &Proof) -> f64 {
+    let sudden = ascend(signs.sudden.unwrap_or(0.0), &proof.significance);
+    let dispersed = signs.dispersion >= f64::from(proof.hint_dispersion);
+    if dispersed { sudden.min(HINT) } else { 0.0 }
+}
+
+fn weakest(conditions: &[f64]) -> f64 {
+    conditions.iter().copied().fold(1.0, f64::min)
+}
+
+/// Where a value stands on its rungs, 0..1.
+#[must_use]
+pub fn ascend(value: f64, rungs: &[f64; 4]) -> f64 {
+    let (mut below, mut reached) = (0.0, 0.0);
+    for (&rung, step) in rungs.iter().zip(STEPS) {
+        if value < rung {
+            return reached + (step - reached) * ((value - below) / (rung - below)).max(0.0);
+        }
+        (below, reached) = (rung, step);
+    }
+    let [.., third, last] = *rungs;
+    (reached + (1.0 - reached) * ((value - last) / (last - third))).min(1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: Stretch = Stretch { counts: 1.0, money: 1.0 };
+
+    /// Everything a squeeze shows half a second after it began.
+    fn squeeze() -> Signs {
+        Signs {
+            sudden: Some(8.0),
+            sustained: Some(6.0),
+            dispersion: 33.0,
+            breadth: 44.0,
+            universe: 70.0,
+            majors: true,
+            money: (37_000.0, 37_000.0),
+            seconds: 1.0,
+            weight: None,
+        }
+    }
+
+    #[test]
+    fn evidence_is_as_strong_as_its_weakest_condition() {
+        let proof = Proof::default();
+        let of = |change: &dyn Fn(&mut Signs)| {
+            let mut signs = squeeze();
+            change(&mut signs);
+            of_market(&signs, &proof, PLAIN)
+        };
+        assert!(of(&|_| {}) >= 0.5);
+        assert!(of(&|s| s.sudden = Some(2.0)) < 0.3, "as so often before");
+        assert!(of(&|s| s.sudden = None) < 0.3, "who has just begun to listen knows nothing");
+        assert!(of(&|s| s.dispersion = 4.0) < 0.3, "a portfolio in an instant");
+        assert!(of(&|s| s.breadth = 2.0) < 0.5, "one account");
+        assert!(of(&|s| s.money.0 = 3_000.0) < 0.5, "dust");
+        assert!(of(&|s| s.majors = false) < 0.5, "small coins alone");
+    }
+
+    #[test]
+    fn a_hint_is_a_watch_at_most() {
+        let signs = Signs { sudden: Some(90.0), dispersion: 200.0, ..Signs::default() };
+        let proof = Proof::default();
+        let both = [of_market(&signs, &proof, PLAIN), of_symbol(&signs, &proof, PLAIN)];
+        assert_eq!(both, [HINT, HINT]);
+    }
+
+    #[test]
+    fn rungs_are_the_levels() {
+        let rungs = [1.0, 2.0, 4.0, 8.0];
+        let at = [-1.0, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 8.0, 10.0, 99.0];
+        let expected = [0.0, 0.0, 0.15, 0.3, 0.5, 0.6, 0.7, 0.9, 0.95, 1.0];
+        for (value, expected) in at.into_iter().zip(expected) {
+            assert!((ascend(value, &rungs) - expected).abs() < 1e-12, "{value}");
+        }
+    }
+
+    #[test]
+    fn larger_rungs_ask_for_more() {
+        let calm = of_market(&squeeze(), &Proof::default(), PLAIN);
+        let stretch = Stretch { counts: 2.5, money: 2.0 };
+        assert!(of_market(&squeeze(), &Proof::default(), stretch) < calm);
+    }
+}

@@ -1,0 +1,159 @@
+//! A row's own past: how many arrivals a second it is used to, and how unevenly they come.
+//!
+//! What is many is judged against the row itself: a steady flow, however fast, is its own past. The
+//! past is the whole seconds from 10 to 300 s ago, so that a burst does not at once become what it is
+//! compared with. With `m` their mean and `v` their variance, the significance of `n` arrivals in a
+//! window of `w` seconds is
+//!
+//! ```text
+//! z = 2 (sqrt(n + 3/8) - sqrt(m w + 3/8)) / sqrt(max(1, v / m))
+//! ```
+//! the difference of roots having variance 1 for a Poisson flow of any rate (Anscombe 1948), and the
+//! last root what the flow's own bursts add to it: after many small bursts one more is nothing new.
+
+/// The most recent seconds, which are not past yet.
+const LAG: u64 = 10;
+/// Seconds from the present to the end of the past.
+const SPAN: u64 = 300;
+/// Fewer seconds of past say nothing.
+const LEAST: u64 = 5;
+const RING: usize = 304;
+
+/// Arrivals of whole seconds, and the sums over the past.
+#[derive(Clone, Debug)]
+pub struct Past {
+    head: u64,
+    counts: [u16; RING],
+    sum: u64,
+    squares: u64,
+}
+
+impl Past {
+    /// Nothing counted.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { head: 0, counts: [0; RING], sum: 0, squares: 0 }
+    }
+
+    /// Moves on to second `to`.
+    pub fn advance(&mut self, to: u64) {
+        if to > self.head + SPAN + LAG {
+            *self = Self { head: to, ..Self::new() };
+        }
+        while self.head < to {
+            self.head += 1;
+            self.leave(self.head.saturating_sub(SPAN));
+            self.counts[at(self.head)] = 0;
+            self.enter(self.head.saturating_sub(LAG));
+        }
+    }
+
+    /// Counts an arrival of second `second`, not later than the head.
+    pub fn put(&mut self, second: u64) {
+        let age = self.head.saturating_sub(second);
+        if age >= SPAN {
+            return;
+        }
+        if age >= LAG {
+            self.leave(second);
+        }
+        let count = &mut self.counts[at(second)];
+        *count = count.saturating_add(1);
+        if age >= LAG {
+            self.enter(second);
+        }
+    }
+
+    fn enter(&mut self, second: u64) {
+        let count = u64::from(self.counts[at(second)]);
+        self.sum += count;
+        self.squares += count * count;
+    }
+
+    fn leave(&mut self, second: u64) {
+        let count = u64::from(self.counts[at(second)]);
+        self.sum -= count;
+        self.squares -= count * count;
+    }
+
+    /// The significance of `arrivals` in the last `seconds`, in standard deviations of the past;
+    /// `None` while there is too little of it. `since` is the second listening began in.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "counts of 300 seconds")]
+    pub fn significance(&self, arrivals: u32, seconds: f64, since: u64) -> Option<f64> {
+        let known = (self.head.saturating_sub(since)).min(SPAN).saturating_sub(LAG);
+        if known < LEAST {
+            return None;
+        }
+        let (sum, known) = (self.sum as f64, known as f64);
+        let mean = sum / known;
+        let spread = if sum > 0.0 { self.squares as f64 / sum - mean } else { 1.0 };
+        // Half an event more than was seen: what never happened is not impossible.
+        let expected = (sum + 0.5) / known * seconds;
+        let roots = (f64::from(arrivals) + 0.375).sqrt() - (expected + 0.375).sqrt();
+        Some(2.0 * roots / spread.max(1.0).sqrt())
+    }
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "below the length of the ring")]
+fn at(second: u64) -> usize {
+    (second % RING as u64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_700_000_000;
+
+    fn fed(seconds: u64, count: impl Fn(u64) -> u64) -> Past {
+        let mut past = Past::new();
+        for second in 0..seconds {
+            past.advance(START + second);
+            (0..count(second)).for_each(|_| past.put(START + second));
+        }
+        past.advance(START + seconds);
+        past
+    }
+
+    #[test]
+    fn a_steady_flow_is_its_own_past() {
+        let past = fed(400, |_| 50);
+        assert_eq!((past.sum, past.squares), (290 * 50, 290 * 2_500));
+        let z = past.significance(100, 2.0, START).unwrap();
+        assert!(z.abs() < 0.01, "{z}");
+        assert!(past.significance(200, 2.0, START).unwrap() > 8.0);
+    }
+
+    #[test]
+    fn the_same_burst_means_less_after_others_like_it() {
+        let calm = fed(400, |_| 1).significance(40, 2.0, START).unwrap();
+        let wild = fed(400, |s| 20 * u64::from(s % 20 == 0)).significance(40, 2.0, START).unwrap();
+        assert!(calm > 9.0 && wild < 4.0, "{calm} {wild}");
+    }
+
+    #[test]
+    fn without_a_past_nothing_is_significant() {
+        assert_eq!(fed(14, |_| 9).significance(99, 2.0, START), None);
+        assert!(fed(15, |_| 0).significance(9, 2.0, START).is_some());
+    }
+
+    #[test]
+    fn what_comes_late_is_counted_where_it_belongs() {
+        let mut past = fed(400, |_| 0);
+        past.put(START + 395);
+        past.put(START + 350);
+        past.put(START + 90);
+        assert_eq!(past.sum, 1);
+        past.advance(START + 406);
+        assert_eq!(past.sum, 2);
+        past.advance(START + 5_000);
+        assert_eq!((past.sum, past.squares), (0, 0));
+    }
+}
