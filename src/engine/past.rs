@@ -2,7 +2,7 @@
 //!
 //! What is many is judged against the row itself: a steady flow, however fast, is its own past. The
 //! past is the whole seconds from 10 to 300 s ago, so that a burst does not at once become what it is
-//! compared with. With `m` their mean and `v` their variance, the significance of `n` arrivals in a
+//! compared with; for who has listened less than 40 s, from a quarter of that time ago, 3 s at least. With `m` their mean and `v` their variance, the significance of `n` arrivals in a
 //! window of `w` seconds is
 //!
 //! ```text
@@ -16,7 +16,9 @@ const LAG: u64 = 10;
 /// Seconds from the present to the end of the past.
 const SPAN: u64 = 300;
 /// Fewer seconds of past say nothing.
-const LEAST: u64 = 5;
+const LEAST: u64 = 3;
+/// The recent seconds are this part of the time listened to, until they are [`LAG`].
+const PART: u64 = 4;
 const RING: usize = 304;
 
 /// Arrivals of whole seconds, and the sums over the past.
@@ -76,18 +78,27 @@ impl Past {
         self.squares -= count * count;
     }
 
+    /// Sums over a past that is shorter than it will be.
+    fn young(&self, lag: u64, known: u64) -> (u64, u64) {
+        let seconds = (0..known).map(|i| u64::from(self.counts[at(self.head - lag - i)]));
+        seconds.fold((0, 0), |(sum, squares), count| (sum + count, squares + count * count))
+    }
+
     /// The significance of `arrivals` in the last `seconds`, in standard deviations of the past;
     /// `None` while there is too little of it. `since` is the second listening began in.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of 300 seconds")]
     pub fn significance(&self, arrivals: u32, seconds: f64, since: u64) -> Option<f64> {
-        let known = (self.head.saturating_sub(since)).min(SPAN).saturating_sub(LAG);
+        let listened = self.head.saturating_sub(since).min(SPAN);
+        let lag = (listened / PART).clamp(LEAST, LAG);
+        let known = listened.saturating_sub(lag);
         if known < LEAST {
             return None;
         }
-        let (sum, known) = (self.sum as f64, known as f64);
+        let (sum, squares) = if lag < LAG { self.young(lag, known) } else { (self.sum, self.squares) };
+        let (sum, squares, known) = (sum as f64, squares as f64, known as f64);
         let mean = sum / known;
-        let spread = if sum > 0.0 { self.squares as f64 / sum - mean } else { 1.0 };
+        let spread = if sum > 0.0 { squares / sum - mean } else { 1.0 };
         // Half an event more than was seen: what never happened is not impossible.
         let expected = (sum + 0.5) / known * seconds;
         let roots = (f64::from(arrivals) + 0.375).sqrt() - (expected + 0.375).sqrt();
@@ -140,8 +151,9 @@ mod tests {
 
     #[test]
     fn without_a_past_nothing_is_significant() {
-        assert_eq!(fed(14, |_| 9).significance(99, 2.0, START), None);
-        assert!(fed(15, |_| 0).significance(9, 2.0, START).is_some());
+        assert_eq!(fed(5, |_| 9).significance(99, 2.0, START), None);
+        assert!(fed(6, |_| 9).significance(18, 2.0, START).is_some_and(|z| z.abs() < 0.5));
+        assert!(fed(39, |_| 9).significance(18, 2.0, START).is_some_and(|z| z.abs() < 0.5));
     }
 
     #[test]
