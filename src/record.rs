@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! header (48 bytes, little endian)
-//!   0 magic "FSHKJRN1"   8 run, wall clock ms   16 ordinal of the first event
+//!   0 magic "FSHKJRN2"   8 run, wall clock ms   16 ordinal of the first event
 //!  24 payload bytes      32 CRC-32 of bytes 0..32 and the payload      36 zero
 //! record                 words of 64 bits, little endian
 //!   event   8 words      head, origin, symbol (2), received, stamp, a, b
-//!   report  1 + 77 words head, then the report as it crosses the ring
+//!   report  1 + 81 words head, then the report as it crosses the ring
 //! head   bits 0-7 tag, 8-15 small enum (0: missing), 16-31 code, 32-63 whole USD of depth
 //! origin bits 0-31 parse ns, 32-39 venue, 40-47 line, 48-55 flags, 56-63 completeness
 //! ```
@@ -33,7 +33,7 @@ use crate::symbol::Symbol;
 use crate::time::Nanos;
 
 /// The first bytes of every block, and so of every file.
-pub const MAGIC_BYTES: &[u8; 8] = b"FSHKJRN1";
+pub const MAGIC_BYTES: &[u8; 8] = b"FSHKJRN2";
 const MAGIC: u64 = u64::from_le_bytes(*MAGIC_BYTES);
 /// Bytes of a block's header.
 pub const HEADER_BYTES: usize = 48;

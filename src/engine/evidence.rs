@@ -15,9 +15,15 @@
 //! portfolio liquidated in an instant; breadth one account; money dust; the minute one large order.
 //! How wide is wide depends on how many symbols there are. A move of the market reaches its majors:
 //! without a liquidation of BTC or ETH in 10 s, twice the breadth and dispersion are asked for, and a
-//! minute that both could share is one both must have part in.
+//! minute that both could share is one both must have part in. Where the reference price is known and
+//! has just moved, less surprise convinces.
 
 use super::settings::Proof;
+
+/// A price that moved this far within a minute bears liquidations out: as much as it moves...
+const MOVED: [f64; 2] = [0.0015, 0.004];
+/// ...significance is asked for less, by this share at most.
+const EASE: f64 = 0.35;
 
 /// Most that evidence without size says: WATCH, not ALERT.
 pub const HINT: f64 = 0.45;
@@ -27,6 +33,8 @@ const STEPS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 /// What is observed of a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signs {
+    /// How far the reference price went in a minute; `None` where it is not known.
+    pub moved: Option<f64>,
     /// Significance of the arrivals of 2 s; `None` without a past.
     pub sudden: Option<f64>,
     /// The same of 10 s.
@@ -62,7 +70,7 @@ pub fn of_market(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
     let alone = if signs.majors { 1.0 } else { 2.0 };
     let room = (signs.universe / proof.universe).min(1.0);
     let wide = [
-        ascend(signs.sudden.unwrap_or(0.0), &proof.significance),
+        surprise(signs.sudden, signs, proof),
         ascend(signs.dispersion / (alone * stretch.counts), &proof.dispersion),
         ascend(signs.breadth.min(signs.universe) / (alone * room), &proof.breadth),
         ascend(signs.money.0 / stretch.money, &proof.money),
@@ -75,7 +83,7 @@ pub fn of_market(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
 #[must_use]
 pub fn of_symbol(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
     let sustained = [
-        ascend(signs.sustained.unwrap_or(0.0), &proof.significance),
+        surprise(signs.sustained, signs, proof),
         ascend(signs.seconds, &proof.seconds),
         ascend(signs.money.1 / stretch.money, &proof.sustained_money),
     ];
@@ -83,8 +91,14 @@ pub fn of_symbol(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
     weakest(&sustained).max(lasting).max(hint(signs, proof))
 }
 
+fn surprise(significance: Option<f64>, signs: &Signs, proof: &Proof) -> f64 {
+    let [from, to] = MOVED;
+    let moved = signs.moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
+    ascend(significance.unwrap_or(0.0) / (1.0 - EASE * moved), &proof.significance)
+}
+
 fn hint(signs: &Signs, proof: &Proof) -> f64 {
-    let sudden = ascend(signs.sudden.unwrap_or(0.0), &proof.significance);
+    let sudden = surprise(signs.sudden, signs, proof);
     let dispersed = signs.dispersion >= f64::from(proof.hint_dispersion);
     if dispersed { sudden.min(HINT) } else { 0.0 }
 }
@@ -116,6 +130,7 @@ mod tests {
     /// Everything a squeeze shows half a second after it began.
     fn squeeze() -> Signs {
         Signs {
+            moved: None,
             sudden: Some(8.0),
             sustained: Some(6.0),
             dispersion: 33.0,
@@ -138,6 +153,8 @@ mod tests {
         };
         assert!(of(&|_| {}) >= 0.5);
         assert!(of(&|s| s.sudden = Some(2.0)) < 0.3, "as so often before");
+        let once_more = |moved| of(&move |s| (s.sudden, s.moved) = (Some(5.0), Some(moved)));
+        assert!(once_more(0.0) < 0.5 && once_more(0.004) >= 0.5, "the price bears it out");
         assert!(of(&|s| s.sudden = None) < 0.3, "who has just begun to listen knows nothing");
         assert!(of(&|s| s.dispersion = 4.0) < 0.3, "a portfolio in an instant");
         assert!(of(&|s| s.breadth = 2.0) < 0.5, "one account");

@@ -216,7 +216,8 @@ impl Engine {
             self.rows[row].quotes.take(event);
         }
         if MAJORS.contains(&event.symbol) {
-            self.world.pressure.take(event);
+            self.world.pressure.take(event, &self.world.grid);
+            self.enqueue(MARKET);
         }
         if event.symbol == Symbol::BTC {
             self.rows[MARKET].quotes.take(event);
@@ -263,7 +264,7 @@ impl Engine {
             }
             self.queue.pop();
             row.queued = false;
-            if self.world.is_time(row) {
+            if self.world.is_time(row, i == MARKET) {
                 looks += 1;
                 row.advance(&self.world.grid, self.world.watch());
                 self.look(i, out);

@@ -95,7 +95,8 @@ impl Past {
         if known < LEAST {
             return None;
         }
-        let (sum, squares) = if lag < LAG { self.young(lag, known) } else { (self.sum, self.squares) };
+        let (sum, squares) =
+            if lag < LAG { self.young(lag, known) } else { (self.sum, self.squares) };
         let (sum, squares, known) = (sum as f64, squares as f64, known as f64);
         let mean = sum / known;
         let spread = if sum > 0.0 { squares / sum - mean } else { 1.0 };

@@ -10,10 +10,10 @@
 //! as strong as the weaker of the two, on the better of both windows.
 
 use super::evidence::ascend;
-use super::grid::{Grid, places};
+use super::grid::Grid;
 use super::past::Past;
 use super::settings::Push;
-use super::window::{Sum, Window};
+use super::window::{Share, Sum, Window};
 use crate::event::{Body, Event, Flags, Taker};
 use crate::signal::FAST;
 use crate::symbol::Symbol;
@@ -45,6 +45,9 @@ impl Sum for Flow {
         self.buy.sub(other.buy);
         self.sell.sub(other.sell);
     }
+}
+
+impl Share for Flow {
     fn share(self, part: u64) -> Self {
         Self {
             trades: self.trades.share(part),
@@ -86,7 +89,7 @@ impl Pressure {
     }
 
     /// Takes a trade of a reference symbol; the present has been moved on to it.
-    pub fn take(&mut self, event: &Event) {
+    pub fn take(&mut self, event: &Event, grid: &Grid) {
         let Body::Trade { taker, usd, .. } = event.body else { return };
         if event.flags.has(Flags::BACKFILL.with(Flags::SNAPSHOT)) {
             return;
@@ -103,13 +106,20 @@ impl Pressure {
             Taker::Buy => (micros, 0),
             Taker::Sell => (0, micros),
         };
+        let places = grid.places(at);
         let flow = Flow { trades: u32::from(is_new), buy, sell };
         for (window, (scale, _)) in self.windows.iter_mut().zip(WINDOWS) {
-            window.put(places(at)[scale], flow);
+            window.put(places[scale], flow);
         }
         if is_new {
             self.past.put(at.0 / NS_PER_S);
         }
+    }
+
+    /// Whether trades were seen in the last seconds, so that it may change.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !self.windows[1].is_empty()
     }
 
     /// How strong the pressure is, 0..1; `None` while there is no flow to judge.
@@ -120,7 +130,7 @@ impl Pressure {
         }
         let mut strongest = None;
         for (window, (scale, seconds)) in self.windows.iter().zip(WINDOWS) {
-            let [flow] = window.read(grid.rest[scale]);
+            let [flow] = window.read(grid.rest[scale], |flow| flow);
             let sudden = self.past.significance(flow.trades, seconds, self.since)?;
             let speed = ascend(sudden, &push.significance);
             let one_sided = ascend(imbalance(flow).abs(), &push.imbalance);
@@ -171,7 +181,7 @@ mod tests {
                 };
                 let grid = Grid::at(event.received);
                 pressure.advance(&grid);
-                pressure.take(&event);
+                pressure.take(&event, &grid);
                 let read = pressure.read(&grid, &Push::default());
                 last = last.max(read.map(|p| (p * 1e9) as u64));
                 ms += step_ms;

@@ -61,6 +61,9 @@ pub struct Reference {
     pub price: Option<f64>,
     /// Volatility over 5 min.
     pub volatility: Option<f64>,
+    /// How far the price went in the last whole minute, either way, as a log return; `None` where
+    /// nothing of it is known.
+    pub moved: Option<f64>,
     /// The regime.
     pub regime: Regime,
     /// Since when.
@@ -86,6 +89,7 @@ impl Reference {
             settled: false,
             price: None,
             volatility: None,
+            moved: None,
             regime: Regime::Normal,
             since: Nanos(0),
             trend: Trend::Flat,
@@ -100,7 +104,7 @@ impl Reference {
         self.books = Default::default();
         self.sums = Default::default();
         (self.second, self.heard, self.settled) = (0, 0, false);
-        (self.price, self.volatility) = (None, None);
+        (self.price, self.volatility, self.moved) = (None, None, None);
         (self.regime, self.since) = (Regime::Normal, Nanos(0));
         (self.trend, self.liquidity) = (Trend::Flat, Liquidity::Normal);
     }
@@ -176,6 +180,7 @@ impl Reference {
         let [minute, middle, hour] =
             [0, 1, 2].map(|i| self.sums[i].volatility(SPANS[i].min(SPANS[MIDDLE])));
         self.volatility = middle;
+        self.moved = self.sums[0].walked().map(f64::abs);
         let measure = middle
             .map(|middle| middle.max(0.75 * minute.unwrap_or(0.0)).max(0.5 * hour.unwrap_or(0.0)));
         self.settle(measure, now);
@@ -284,10 +289,16 @@ impl Sums {
             .then(|| (self.squares as f64 / self.known as f64).sqrt() / UNIT)
     }
 
+    /// The sum of the returns, if any is known.
+    #[expect(clippy::cast_precision_loss, reason = "for comparison")]
+    fn walked(&self) -> Option<f64> {
+        (self.known > 0).then(|| self.sum as f64 / UNIT)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "for a ratio")]
     fn trend(&self, rms: f64) -> Trend {
         let spread = rms * (self.known as f64).sqrt();
-        let walked = self.sum as f64 / UNIT;
+        let walked = self.walked().unwrap_or(0.0);
         let sd = if spread > 0.0 { walked / spread } else { 0.0 };
         match sd {
             sd if sd >= 2.0 * TREND_SD => Trend::StrongUp,

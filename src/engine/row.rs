@@ -324,7 +324,7 @@ impl Row {
         self.put_side(event, hit, usd);
         let second = hit.at.0 / NS_PER_S;
         self.seconds.put(second, event.venue);
-        if load.arrivals > 0 {
+        if load.arrivals() > 0 {
             self.past.put(second);
         }
         self.minute.put(second, usd);

@@ -162,8 +162,9 @@ impl World {
     }
 
     /// Whether a row that was due is to be looked at now: one that decays slowly is, less often.
-    pub fn is_time(&self, row: &Row) -> bool {
-        !row.is_slow() || self.grid.now.since(row.looked) >= SLOW_LOOK_NS
+    pub fn is_time(&self, row: &Row, is_market: bool) -> bool {
+        let is_slow = row.is_slow() && !(is_market && self.pressure.is_alive());
+        !is_slow || self.grid.now.since(row.looked) >= SLOW_LOOK_NS
     }
 
     /// What decides the level, and nothing else: the parts of a verdict that do not lead to its
@@ -196,11 +197,8 @@ impl World {
         let gate = Gate { dispersion, breadth: least, symbols: breadth };
         let scales = scales(settings, is_market, row.shown, scales_now);
         let is_heard = self.feeds.live != 0;
-        let factors = if is_heard {
-            scores(row, view, settings, scales, gate)
-        } else {
-            [None; FACTOR_COUNT]
-        };
+        let factors =
+            if is_heard { scores(row, view, settings, scales, gate) } else { [None; FACTOR_COUNT] };
         let around = Surroundings {
             oi_change: row.quotes.oi_change,
             funding: row.quotes.funding,
@@ -249,6 +247,7 @@ impl World {
             money.sum - money.event
         };
         Signs {
+            moved: self.reference.moved,
             sudden: of_windows(FAST),
             sustained: of_windows(SLOW),
             dispersion: f64::from(view.arrivals(FAST)),
