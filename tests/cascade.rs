@@ -116,6 +116,118 @@ fn one_large_order_is_no_cascade() {
     assert!(highest(&all) < Level::Alert);
 }
 
+/// Five minutes of an ordinary market of sixty symbols on Binance, BTC and ETH among them; then
+/// what happens between 300 and 308 s, each received `delay` ms after it happened.
+fn story(happens: &[(u64, Symbol, f64)], received: impl Fn(u64) -> u64) -> Vec<Event> {
+    let mut rng = Rng(17);
+    let names: Vec<Symbol> =
+        [Symbol::BTC, Symbol::ETH].into_iter().chain((0..58).map(symbol)).collect();
+    let usual = (0..600).map(|i| (i * 500, names[rng.below(60) as usize], rng.size()));
+    let mut all: Vec<Event> = usual
+        .chain(happens.iter().copied())
+        .map(|(at, of, usd)| {
+            let mut event =
+                liquidation(ms(received(at)), of, Venue::Binance, Some(Side::Long), usd);
+            event.stamp = Stamp::new(Some(ms(at).millis()), 0);
+            event
+        })
+        .collect();
+    all.sort_by_key(|event| event.received);
+    all
+}
+
+/// Eight seconds of a real cascade: 30 a second over 60 symbols.
+fn cascade() -> Vec<(u64, Symbol, f64)> {
+    let mut rng = Rng(23);
+    let majors = [Symbol::BTC, Symbol::ETH];
+    let name = |i: u64| majors.get(i as usize).copied().unwrap_or_else(|| symbol(i - 2));
+    (0..240).map(|i| (300_000 + i * 33, name(rng.below(60)), 3.0 * rng.size())).collect()
+}
+
+#[test]
+fn a_cascade_of_small_and_large_coins_is_seen() {
+    let reports = market(&story(&cascade(), |at| at + 200), 330_000);
+    let alert = reports.iter().find(|r| r.level >= Level::Alert).expect("no alert");
+    assert!(alert.at < ms(302_500), "{} ms", (alert.at.0 - ms(300_000).0) / NS_PER_MS);
+}
+
+#[test]
+fn a_backlog_is_no_burst() {
+    // A busy market, 20 a second; for ten seconds nothing is received, then all of it at once.
+    let mut rng = Rng(29);
+    let busy: Vec<_> = (0..6_200_u64)
+        .map(|i| {
+            let of = [Symbol::BTC, Symbol::ETH, symbol(rng.below(58))][(i % 3) as usize];
+            (i * 50, of, rng.size())
+        })
+        .collect();
+    let paused = |at: u64| if at < 300_000 { at + 200 } else { 310_000 + (at - 300_000) / 100 };
+    let reports = market(&story(&busy, paused), 330_000);
+    let after = reports.iter().find(|r| r.at > ms(310_200)).expect("reports");
+    assert!(after.counts[3] >= 150, "they count where they happened: {:?}", after.counts);
+    assert!(highest(&reports) < Level::Alert, "{:?}", highest(&reports));
+    // The guard of the guard: had they happened when they were received, it would be one.
+    let mut believed = story(&busy, paused);
+    for event in &mut believed {
+        event.stamp = Stamp::new(Some(event.received.millis() - 200), 0);
+    }
+    assert!(highest(&market(&believed, 330_000)) >= Level::Alert);
+}
+
+#[test]
+fn one_account_sold_in_pieces_is_no_cascade() {
+    for of in [Symbol::ETH, symbol(3)] {
+        let pieces: Vec<_> = (0..45).map(|i| (300_000 + i * 40, of, 5_000.0)).collect();
+        let events = story(&pieces, |at| at + 200);
+        let mut engine = Engine::new(&Settings::default());
+        let all = reports(&mut engine, &with_ticks(&events, ms(330_000)));
+        assert!(highest(&all) < Level::Alert);
+    }
+}
+
+#[test]
+fn small_coins_alone_are_no_cascade_of_the_market() {
+    let small: Vec<_> = cascade()
+        .into_iter()
+        .filter(|(at, of, _)| *of != Symbol::BTC && *of != Symbol::ETH && (at / 33) % 2 == 0)
+        .collect();
+    let mut events = story(&small, |at| at + 200);
+    let is_major = |event: &Event| event.symbol == Symbol::BTC || event.symbol == Symbol::ETH;
+    let with_incidents = highest(&market(&events, 330_000));
+    events.retain(|event| event.received < ms(285_000) || !is_major(event));
+    let highest = highest(&market(&events, 330_000));
+    assert!(highest < Level::Alert && highest <= with_incidents, "{highest:?}");
+}
+
+#[test]
+fn a_venue_that_is_dead_or_sampled_never_lowers_an_alarm() {
+    use foreshock::event::{Body, FeedState};
+    let alone = story(&cascade(), |at| at + 200);
+    let when = |events: &[Event]| {
+        let reports = market(events, 330_000);
+        let alert = reports.iter().find(|r| r.level >= Level::Alert).expect("no alert").at;
+        (alert, highest(&reports))
+    };
+    let mut dead = Event::tick(ms(0));
+    (dead.venue, dead.body) = (Venue::Okx, Body::Feed { state: FeedState::Down, code: 0 });
+    let with_dead: Vec<Event> = std::iter::once(dead).chain(alone.iter().copied()).collect();
+    assert_eq!(when(&with_dead), when(&alone));
+
+    let mut both = alone.clone();
+    both.extend(alone.iter().filter(|event| event.received.0 / NS_PER_MS % 4 == 0).map(|event| {
+        // What another venue shows of the same market.
+        let mut other = *event;
+        other.received = event.received.plus(137 * NS_PER_MS);
+        other.stamp = Stamp::new(Some(other.received.millis() - 200), 0);
+        (other.venue, other.completeness) = (Venue::Okx, Completeness::Sampled);
+        other
+    }));
+    both.sort_by_key(|event| event.received);
+    let (alert, level) = when(&both);
+    // The other venue adds to the usual as well, and its word comes later.
+    assert!(alert <= when(&alone).0.plus(100 * NS_PER_MS) && level >= when(&alone).1);
+}
+
 #[test]
 fn a_reset_ends_what_stands_and_forgets_the_rest() {
     let mut engine = Engine::new(&Settings::default());
@@ -196,7 +308,7 @@ fn a_recorded_short_squeeze_is_seen_in_its_first_seconds() {
         println!("{:+} ms {}", at - first, level.name());
     }
     let alert = changes.iter().find(|(_, level)| *level >= Level::Alert).expect("no alert");
-    assert!((0..3_000).contains(&(alert.0 - first)), "ALERT {} ms after", alert.0 - first);
+    assert!((0..500).contains(&(alert.0 - first)), "ALERT {} ms after", alert.0 - first);
 }
 
 #[test]

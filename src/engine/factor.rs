@@ -41,6 +41,8 @@ pub struct Gate {
     pub breadth: u32,
     /// ...and that there are.
     pub symbols: u32,
+    /// Whether the three windows lie within the time that was listened to.
+    pub listened: bool,
 }
 
 /// Position of the 500 ms window.
@@ -60,6 +62,7 @@ pub fn scores(
 ) -> [Option<f64>; FACTOR_COUNT] {
     let risk = &settings.risk;
     let (acceleration, jerk) = motion(view.fast(), settings.significance, gate);
+    let heard = |score| gate.listened.then_some(score);
     [
         Some(climb(
             velocity(
@@ -68,8 +71,8 @@ pub fn scores(
             ) / scales.velocity,
             &risk.velocity.rungs,
         )),
-        Some(climb(acceleration / scales.acceleration, &risk.acceleration.rungs)),
-        Some(climb(jerk / scales.acceleration, &risk.jerk.rungs)),
+        heard(climb(acceleration / scales.acceleration, &risk.acceleration.rungs)),
+        heard(climb(jerk / scales.acceleration, &risk.jerk.rungs)),
         Some(climb(volume(view.now(MINUTE), settings) / scales.volume, &risk.volume.rungs)),
         row.seconds.correlation.map(|value| climb(value, &risk.correlation.rungs)),
         row.seconds.clustering.map(|value| climb(value, &risk.clustering.rungs)),
@@ -181,7 +184,7 @@ mod tests {
 
     #[test]
     fn motion_counts_where_it_is_significant_dispersed_and_broad() {
-        let gate = Gate { dispersion: 5, breadth: 3, symbols: 3 };
+        let gate = Gate { dispersion: 5, breadth: 3, symbols: 3, listened: true };
         assert_eq!(motion([16, 0, 0], 3.0, gate), (4.0, 2.0));
         assert_eq!(motion([16, 8, 0], 3.0, gate), (0.0, 0.0), "1.6 sd");
         assert_eq!(motion([0, 16, 0], 3.0, gate), (0.0, 0.0), "slowing down");

@@ -47,6 +47,8 @@ pub struct Money {
 #[derive(Clone, Debug)]
 pub struct Minute {
     head: u64,
+    /// The second listening began in.
+    began: u64,
     /// Seconds with a liquidation; the lowest bit is the present one.
     seen: u64,
     /// Value of each second, whole USD, and of its largest event.
@@ -65,6 +67,7 @@ impl Minute {
     pub fn new() -> Self {
         Self {
             head: 0,
+            began: 0,
             seen: 0,
             usd: [0; RING],
             largest: [0; RING],
@@ -78,6 +81,7 @@ impl Minute {
     pub fn advance(&mut self, to: u64, since: u64) {
         if self.head == 0 {
             self.head = since.min(to);
+            self.began = self.head;
         }
         if to > self.head + 3 * MINUTE {
             self.skip(to);
@@ -114,7 +118,9 @@ impl Minute {
             self.usual.0 += (seconds - self.usual.0) / self.minutes;
             self.usual.1 += (usd - self.usual.1) / self.minutes;
         }
-        self.last = Some((f64::from(self.seconds(MINUTE)), self.money(MINUTE).sum));
+        // A minute that was not listened to from its beginning is none.
+        self.last = (self.head >= self.began + MINUTE)
+            .then(|| (f64::from(self.seconds(MINUTE)), self.money(MINUTE).sum));
     }
 
     /// Counts a liquidation of second `second`, not later than the head.
@@ -160,12 +166,12 @@ impl Minute {
             return None;
         }
         let Money { sum, second, .. } = self.money(MINUTE);
-        let rest = (sum - second) / scale;
+        let rest = sum - second;
         let (usual_seconds, usual_usd) = self.usual;
         let stands_out = f64::from(seconds) >= TIMES * usual_seconds + MORE
-            || usual_seconds >= BUSY && sum >= TIMES_USD * usual_usd;
-        (rest >= LEAST_USD && stands_out)
-            .then(|| (rest / UNIT_USD).log2() + (f64::from(seconds) / UNIT_SECONDS).log2())
+            || usual_seconds >= BUSY && rest >= TIMES_USD * usual_usd;
+        (rest >= LEAST_USD * scale && stands_out)
+            .then(|| (rest / scale / UNIT_USD).log2() + (f64::from(seconds) / UNIT_SECONDS).log2())
     }
 }
 

@@ -16,11 +16,13 @@ pub fn risk(scores: &[Option<f64>; FACTOR_COUNT], weights: &[f64; FACTOR_COUNT])
     weighted(scores, weights)
 }
 
-/// The level of a risk score.
+/// The level of a risk score. Size alone is MEDIUM at most: a flow that is always large is large, and
+/// no risk of more to come. HIGH is said where there is evidence of a cascade as well.
 #[must_use]
-pub fn level(risk: f64, bounds: &[f64; 4]) -> RiskLevel {
+pub fn level(risk: f64, has_evidence: bool, bounds: &[f64; 4]) -> RiskLevel {
     let above = bounds.iter().filter(|&&bound| risk >= bound).count();
-    RiskLevel::ALL.get(above).copied().unwrap_or_default()
+    let reached = RiskLevel::ALL.get(above).copied().unwrap_or_default();
+    if has_evidence { reached } else { reached.min(RiskLevel::Medium) }
 }
 
 /// How far the reading can be trusted, 0..1.
@@ -47,8 +49,10 @@ mod tests {
     #[test]
     fn a_level_begins_at_its_bound() {
         let bounds = Risk::default().levels;
-        let names = [0.0, 19.9, 20.0, 40.0, 55.0, 80.0, 100.0].map(|r| level(r, &bounds).name());
+        let names =
+            [0.0, 19.9, 20.0, 40.0, 55.0, 80.0, 100.0].map(|r| level(r, true, &bounds).name());
         assert_eq!(names, ["NONE", "NONE", "LOW", "MEDIUM", "HIGH", "CRITICAL", "CRITICAL"]);
+        assert_eq!(level(100.0, false, &bounds), RiskLevel::Medium);
     }
 
     #[test]

@@ -148,6 +148,10 @@ impl Seconds {
     }
 
     fn mean_correlation(&self, watch: Watch<'_>) -> Option<f64> {
+        // Seconds before listening are no zeros: together they would look like a common start.
+        if self.head.saturating_sub(watch.since) < SHORT as u64 {
+            return None;
+        }
         let counts_for_one = |i: usize| {
             watch.live & VENUES[i].bit() != 0
                 && self.short.sums[i] >= watch.rhythm.correlation_events

@@ -4,7 +4,7 @@
 //! name, open-interest change, funding and volatility climb rungs of their own. What makes an alarm is
 //! [`super::evidence`]; the last three surround it: they make liquidations more telling but are none.
 //! Their mean by weight (one that is missing adds nothing, and coverage says so) strengthens evidence
-//! that is there by a tenth at most, and the result, on the scale of [`super::calibration`], is the
+//! that is there by a tenth at most and never make an ALERT of what is none, and the result, on the scale of [`super::calibration`], is the
 //! probability.
 //!
 //! A level is entered at once and left only after the probability has stayed a margin below it for
@@ -19,6 +19,8 @@ use crate::time::{NS_PER_MS, Nanos};
 const SHARED: [usize; 3] = [0, 1, 3];
 /// Share by which surroundings strengthen evidence at most.
 const SURROUNDINGS: f64 = 0.1;
+/// Evidence of ALERT, which surroundings do not lift anything to.
+const ENOUGH: f64 = 0.5;
 
 /// What surrounds the liquidations of a row.
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,7 +71,8 @@ pub fn context(
 /// Evidence in its surroundings, 0..1.
 #[must_use]
 pub fn weighed(evidence: f64, context: f64) -> f64 {
-    (evidence * (1.0 + SURROUNDINGS * context)).min(1.0)
+    let most = if evidence < ENOUGH { ENOUGH - f64::EPSILON } else { 1.0 };
+    (evidence * (1.0 + SURROUNDINGS * context)).min(most)
 }
 
 fn present((score, weight): (&Option<f64>, &f64)) -> f64 {
@@ -133,7 +136,7 @@ mod tests {
     #[test]
     fn surroundings_alone_are_no_cascade() {
         assert_eq!(weighed(0.0, 1.0), 0.0);
-        assert!(weighed(0.45, 1.0) < 0.5 && weighed(0.6, 1.0) > weighed(0.6, 0.0));
+        assert!(weighed(0.49, 1.0) < 0.5 && weighed(0.6, 1.0) > weighed(0.6, 0.0));
         assert_eq!(weighed(1.0, 1.0), 1.0);
     }
 

@@ -3,7 +3,7 @@
 use super::calibration::calibrated;
 use super::delay::Delays;
 use super::evidence::{HINT, Signs, Stretch, of_market, of_symbol};
-use super::factor::{Gate, Scales, scales, scores};
+use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
 use super::grid::Grid;
 use super::kinematics::motion;
@@ -18,7 +18,7 @@ use super::signal::{Surroundings, components, context, weighed};
 use super::window::Window;
 use crate::event::{Event, Flags, Usd};
 use crate::ledger::Tally;
-use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, FAST, Kind, Report, SLOW, WINDOW_MS};
+use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, FAST, Kind, Level, Report, SLOW, WINDOW_MS};
 use crate::symbol::Symbol;
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 
@@ -29,6 +29,10 @@ const MONEY_MAX: u64 = u64::MAX / 4;
 /// A row that only decays slowly is looked at this often.
 const SLOW_LOOK_NS: u64 = NS_PER_S;
 
+/// Evidence from which risk may be HIGH.
+const HINTED: f64 = 0.3;
+/// Seconds that the three windows of 2 s take.
+const LAGS_S: u64 = 6;
 /// Seconds of 10 in which a sampled source shows a symbol that is at its limit.
 const SATURATED: u32 = 6;
 /// A row whose sources show less than this is sampled.
@@ -194,7 +198,8 @@ impl World {
         } else {
             (settings.dispersion, 0)
         };
-        let gate = Gate { dispersion, breadth: least, symbols: breadth };
+        let listened = self.grid.second.saturating_sub(self.since) > LAGS_S;
+        let gate = Gate { dispersion, breadth: least, symbols: breadth, listened };
         let scales = scales(settings, is_market, row.shown, scales_now);
         let is_heard = self.feeds.live != 0;
         let factors =
@@ -208,7 +213,7 @@ impl World {
         let (context, share) = context(&components, &self.signal_weights);
         let signs = self.signs(row, view, breadth, is_market);
         let pressure = is_market.then(|| self.pressure.read(&self.grid, &settings.push)).flatten();
-        let strength = if is_heard { self.strength(&signs, scales, is_market) } else { 0.0 };
+        let strength = if is_heard { self.strength(&signs, row.shown, is_market) } else { 0.0 };
         let pushed = pressure.map_or(0.0, |pressure| pressure.min(HINT));
         let raw = if is_heard { weighed(strength, context).max(pushed) } else { 0.0 };
         Verdict {
@@ -224,14 +229,20 @@ impl World {
         }
     }
 
-    fn strength(&self, signs: &Signs, scales: Scales, is_market: bool) -> f64 {
+    fn strength(&self, signs: &Signs, shown: f64, is_market: bool) -> f64 {
         let proof = &self.settings.proof;
         if is_market {
-            let (counts, money) = self.reference.scales();
-            of_market(signs, proof, Stretch { counts, money })
+            of_market(signs, proof, self.stretch(1.0))
         } else {
-            of_symbol(signs, proof, Stretch { counts: scales.velocity, money: scales.volume })
+            of_symbol(signs, proof, self.stretch(shown))
         }
+    }
+
+    /// What the regime makes of the rungs of evidence: wild markets ask for more. Calm ones do not ask
+    /// for less, since a burst at a price that stands still is none.
+    fn stretch(&self, shown: f64) -> Stretch {
+        let (counts, money) = self.reference.scales();
+        Stretch { counts: counts.max(1.0) * shown, money: money.max(1.0) * shown }
     }
 
     /// What is observed of a row. The minute of the market is that of its majors.
@@ -240,8 +251,7 @@ impl World {
             let seconds = WINDOW_MS[i] as f64 / 1e3;
             row.past.significance(view.arrivals(i), seconds, self.since)
         };
-        let (_, volume) = self.reference.scales();
-        let scale = self.settings.proof.minute_scale * volume;
+        let scale = self.settings.proof.minute_scale * self.stretch(1.0).money;
         let rest = |span| {
             let money = row.minute.money(span);
             money.sum - money.event
@@ -276,6 +286,7 @@ impl World {
     pub fn report(&self, row: &Row, name: Symbol, verdict: &Verdict, kind: Kind) -> Report {
         let reading = row.read(&self.grid);
         let (risk, _) = risk::risk(&verdict.factors, &self.risk_weights);
+        let has_evidence = row.standing.level > Level::None || verdict.raw >= HINTED;
         let coverage = verdict.share * self.feeds.share();
         let arrivals = reading.now[MINUTE].arrivals;
         let (velocity_scale, volume_scale) = verdict.scales;
@@ -303,7 +314,7 @@ impl World {
             correlation: row.seconds.correlation,
             factors: verdict.factors,
             risk,
-            risk_level: risk::level(risk, &self.settings.risk.levels),
+            risk_level: risk::level(risk, has_evidence, &self.settings.risk.levels),
             confidence: risk::confidence(&verdict.factors, &self.risk_weights, arrivals, coverage),
             components: verdict.components,
             probability: verdict.probability,
