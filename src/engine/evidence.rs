@@ -13,7 +13,7 @@
 //!
 //! What each keeps out: significance a steady flow, and one more burst like those before; dispersion a
 //! portfolio liquidated in an instant; breadth one account; money dust; the minute one large order.
-//! How wide is wide depends on how many symbols there are. A move of the market reaches its majors:
+//! How wide is wide depends on how many symbols there are; a market of one is a symbol. A move of the market reaches its majors:
 //! without a liquidation of BTC or ETH in 10 s, twice the breadth and dispersion are asked for, and a
 //! minute that both could share is one both must have part in. Where the reference price is known and
 //! has just moved, less surprise convinces.
@@ -27,6 +27,9 @@ const EASE: f64 = 0.35;
 
 /// Most that evidence without size says: WATCH, not ALERT.
 pub const HINT: f64 = 0.45;
+/// However few symbols there are, breadth is asked for as if there were this share of
+/// [`Proof::universe`]: two symbols for an ALERT.
+const LEAST_ROOM: f64 = 0.1;
 /// Where the rungs lie.
 const STEPS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 
@@ -67,8 +70,11 @@ pub struct Stretch {
 /// How strong the evidence of the market is, 0..1.
 #[must_use]
 pub fn of_market(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
+    if signs.universe <= 1.0 {
+        return of_symbol(signs, proof, stretch);
+    }
     let alone = if signs.majors { 1.0 } else { 2.0 };
-    let room = (signs.universe / proof.universe).min(1.0);
+    let room = (signs.universe / proof.universe).clamp(LEAST_ROOM, 1.0);
     let wide = [
         surprise(signs.sudden, signs, proof),
         ascend(signs.dispersion / (alone * stretch.counts), &proof.dispersion),

@@ -251,7 +251,7 @@ impl World {
             let seconds = WINDOW_MS[i] as f64 / 1e3;
             row.past.significance(view.arrivals(i), seconds, self.since)
         };
-        let scale = self.settings.proof.minute_scale * self.stretch(1.0).money;
+        let scale = self.settings.proof.minute_scale;
         let rest = |span| {
             let money = row.minute.money(span);
             money.sum - money.event
