@@ -132,6 +132,22 @@ enum Command {
         #[arg(long, default_value = "table")]
         format: Format,
     },
+    /// Shows what one signal rests on, lived again from the journal.
+    #[command(
+        after_help = "Example:\n  foreshock explain 1700000000000-12 --journal journal\n\nThe \
+                            signal is SEQ or RUN-SEQ as in the stream `foreshock:signals`."
+    )]
+    Explain {
+        /// The signal.
+        #[arg(value_name = "SIGNAL")]
+        signal: run::explain::Name,
+        /// The journal: a directory or a file.
+        #[arg(long, value_name = "DIR")]
+        journal: PathBuf,
+        /// Liquidations shown, newest last.
+        #[arg(long, default_value_t = 40, value_name = "N")]
+        events: usize,
+    },
     /// Checks the configuration; shows the plan and where each value came from.
     Check,
 }
@@ -331,6 +347,9 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         Command::Record { file, duration } => run::record::record(&config, &file, duration),
         Command::Latency { file, svg } => run::latency::latency(&file, svg.as_deref()),
         Command::Venues { format } => run::venues::venues(&config, format.into()),
+        Command::Explain { signal, journal, events } => {
+            run::explain::explain(&config, signal, &journal, events)
+        }
         Command::Check => run::check::check(&config, layers),
     }
 }

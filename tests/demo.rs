@@ -76,6 +76,23 @@ fn the_demo_reaches_redis_and_the_journal_and_balances_its_books() {
     assert!(output.status.success(), "{stdout}{stderr}");
     assert!(stdout.contains(&format!("signals {made}\n")), "{made}: {stdout}");
     assert!(stdout.contains("the same signals"), "{stdout}");
+
+    // Each signal explains itself, and a different engine is found out.
+    let explain = |signal: &str, set: &[&str]| {
+        let args = [&["explain", signal, "--journal", path.to_str().unwrap()], set].concat();
+        foreshock(&args)
+    };
+    for seq in [1, made] {
+        let (output, stdout, stderr) = explain(&seq.to_string(), &[]);
+        assert!(output.status.success(), "{stdout}{stderr}");
+        assert!(stdout.contains("evidence") && stdout.contains("bit for bit"), "{stdout}");
+    }
+    let wary = ["--set", "engine.proof.significance=[1.0, 2.0, 3.0, 4.0]"];
+    let (output, stdout, stderr) = explain(&made.to_string(), &wary);
+    assert_eq!(output.status.code(), Some(6), "{stdout}{stderr}");
+    let (output, _, stderr) = explain("999999", &[]);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+
     let svg = scratch.path().join("latency.svg");
     let args = ["latency", log.to_str().unwrap(), "--svg", svg.to_str().unwrap()];
     let (output, stdout, stderr) = foreshock(&args);

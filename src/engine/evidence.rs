@@ -67,50 +67,90 @@ pub struct Stretch {
     pub money: f64,
 }
 
+/// One condition: what it asks about, the value on its rungs, and how far up that is, 0..1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Condition {
+    /// Its name.
+    pub name: &'static str,
+    /// What was observed, after whatever stretches the rungs.
+    pub value: f64,
+    /// Where that stands.
+    pub score: f64,
+}
+
+fn condition(name: &'static str, value: f64, rungs: &[f64; 4]) -> Condition {
+    Condition { name, value, score: ascend(value, rungs) }
+}
+
+/// What wide evidence of the market rests on.
+#[must_use]
+pub fn wide(signs: &Signs, proof: &Proof, stretch: Stretch) -> [Condition; 4] {
+    let alone = if signs.majors { 1.0 } else { 2.0 };
+    let room = (signs.universe / proof.universe).clamp(LEAST_ROOM, 1.0);
+    let breadth = signs.breadth.min(signs.universe) / (alone * room);
+    let dispersion = signs.dispersion / (alone * stretch.counts);
+    [
+        condition("significance_2s", surprise(signs.sudden, signs), &proof.significance),
+        condition("dispersion_2s", dispersion, &proof.dispersion),
+        condition("breadth_2s", breadth, &proof.breadth),
+        condition("money_2s", signs.money.0 / stretch.money, &proof.money),
+    ]
+}
+
+/// What sustained evidence of a symbol rests on.
+#[must_use]
+pub fn sustained(signs: &Signs, proof: &Proof, stretch: Stretch) -> [Condition; 3] {
+    let money = signs.money.1 / stretch.money;
+    [
+        condition("significance_10s", surprise(signs.sustained, signs), &proof.significance),
+        condition("seconds_of_10", signs.seconds, &proof.seconds),
+        condition("money_10s", money, &proof.sustained_money),
+    ]
+}
+
+/// What lasting evidence rests on: the minute, where it stands out.
+#[must_use]
+pub fn lasting(signs: &Signs, proof: &Proof) -> Option<Condition> {
+    signs.weight.map(|weight| condition("minute", weight, &proof.minute))
+}
+
 /// How strong the evidence of the market is, 0..1.
 #[must_use]
 pub fn of_market(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
     if signs.universe <= 1.0 {
         return of_symbol(signs, proof, stretch);
     }
-    let alone = if signs.majors { 1.0 } else { 2.0 };
-    let room = (signs.universe / proof.universe).clamp(LEAST_ROOM, 1.0);
-    let wide = [
-        surprise(signs.sudden, signs, proof),
-        ascend(signs.dispersion / (alone * stretch.counts), &proof.dispersion),
-        ascend(signs.breadth.min(signs.universe) / (alone * room), &proof.breadth),
-        ascend(signs.money.0 / stretch.money, &proof.money),
-    ];
-    let lasting = signs.weight.map_or(0.0, |weight| ascend(weight, &proof.minute));
-    weakest(&wide).max(lasting).max(hint(signs, proof))
+    weakest(&wide(signs, proof, stretch)).max(besides(signs, proof))
 }
 
 /// How strong the evidence of one symbol is, 0..1.
 #[must_use]
 pub fn of_symbol(signs: &Signs, proof: &Proof, stretch: Stretch) -> f64 {
-    let sustained = [
-        surprise(signs.sustained, signs, proof),
-        ascend(signs.seconds, &proof.seconds),
-        ascend(signs.money.1 / stretch.money, &proof.sustained_money),
-    ];
-    let lasting = signs.weight.map_or(0.0, |weight| ascend(weight, &proof.minute));
-    weakest(&sustained).max(lasting).max(hint(signs, proof))
+    weakest(&sustained(signs, proof, stretch)).max(besides(signs, proof))
 }
 
-fn surprise(significance: Option<f64>, signs: &Signs, proof: &Proof) -> f64 {
+fn besides(signs: &Signs, proof: &Proof) -> f64 {
+    lasting(signs, proof).map_or(0.0, |minute| minute.score).max(hint(signs, proof).score)
+}
+
+/// Significance, more where the price has moved.
+fn surprise(significance: Option<f64>, signs: &Signs) -> f64 {
     let [from, to] = MOVED;
     let moved = signs.moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
-    ascend(significance.unwrap_or(0.0) / (1.0 - EASE * moved), &proof.significance)
+    significance.unwrap_or(0.0) / (1.0 - EASE * moved)
 }
 
-fn hint(signs: &Signs, proof: &Proof) -> f64 {
-    let sudden = surprise(signs.sudden, signs, proof);
+/// What a hint rests on: significance, of a dispersed burst.
+#[must_use]
+pub fn hint(signs: &Signs, proof: &Proof) -> Condition {
     let dispersed = signs.dispersion >= f64::from(proof.hint_dispersion);
-    if dispersed { sudden.min(HINT) } else { 0.0 }
+    let surprise = if dispersed { surprise(signs.sudden, signs) } else { 0.0 };
+    let condition = condition("hint", surprise, &proof.significance);
+    Condition { score: condition.score.min(HINT), ..condition }
 }
 
-fn weakest(conditions: &[f64]) -> f64 {
-    conditions.iter().copied().fold(1.0, f64::min)
+fn weakest(conditions: &[Condition]) -> f64 {
+    conditions.iter().map(|condition| condition.score).fold(1.0, f64::min)
 }
 
 /// Where a value stands on its rungs, 0..1.

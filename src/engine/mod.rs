@@ -42,12 +42,15 @@ pub mod stage;
 pub use settings::Settings;
 pub use stage::EngineStage;
 
+use arrayvec::ArrayVec;
+
+use self::evidence::Condition;
 use self::majors::MAJORS;
 use self::queue::Queue;
 use self::regime::Reference;
 use self::row::{Hit, Row};
 use self::symbols::{MARKET, OTHER, Symbols};
-use self::world::{Verdict, World};
+use self::world::{CONDITIONS, Verdict, World};
 use crate::event::{Body, Event, Flags, Usd};
 use crate::ledger::Tally;
 use crate::signal::{FAST, Kind, Level, Report};
@@ -151,6 +154,20 @@ impl Engine {
     #[must_use]
     pub fn signals(&self) -> u64 {
         self.world.seq
+    }
+
+    /// The conditions that evidence about `symbol` rests on now; none where it has no row.
+    #[must_use]
+    pub fn conditions(&mut self, symbol: Symbol) -> ArrayVec<Condition, CONDITIONS> {
+        let row = if symbol == Symbol::MARKET { MARKET } else { self.symbols.row(symbol) };
+        self.rows[row].advance(&self.world.grid, self.world.watch());
+        self.world.conditions(&self.rows[row], row == MARKET)
+    }
+
+    /// Symbols that were liquidated since the last reset.
+    #[must_use]
+    pub fn universe(&self) -> usize {
+        self.world.universe
     }
 
     /// What was counted besides.

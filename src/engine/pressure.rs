@@ -130,7 +130,7 @@ impl Pressure {
         }
         let mut strongest = None;
         for (window, (scale, seconds)) in self.windows.iter().zip(WINDOWS) {
-            let [flow] = window.read(grid.rest[scale], |flow| flow);
+            let [flow] = window.read(grid.rest[scale]);
             let sudden = self.past.significance(flow.trades, seconds, self.since)?;
             let speed = ascend(sudden, &push.significance);
             let one_sided = ascend(imbalance(flow).abs(), &push.imbalance);

@@ -1,8 +1,12 @@
 //! What all rows share, and how a row is judged in its light.
 
+use arrayvec::ArrayVec;
+
 use super::calibration::calibrated;
 use super::delay::Delays;
-use super::evidence::{HINT, Signs, Stretch, of_market, of_symbol};
+use super::evidence::{
+    Condition, HINT, Signs, Stretch, hint, lasting, of_market, of_symbol, sustained, wide,
+};
 use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
 use super::grid::Grid;
@@ -29,6 +33,8 @@ const MONEY_MAX: u64 = u64::MAX / 4;
 /// A row that only decays slowly is looked at this often.
 const SLOW_LOOK_NS: u64 = NS_PER_S;
 
+/// Conditions of one row, at most.
+pub const CONDITIONS: usize = 6;
 /// Evidence from which risk may be HIGH.
 const HINTED: f64 = 0.3;
 /// Seconds that the three windows of 2 s take.
@@ -187,11 +193,7 @@ impl World {
     fn weigh(&self, row: &Row, is_market: bool) -> Verdict {
         let view = row.view(&self.grid);
         let settings = &self.settings;
-        let breadth = if is_market {
-            self.breadth.read(&self.grid)
-        } else {
-            u32::from(view.now(FAST).events > 0)
-        };
+        let breadth = self.breadth_of(view, is_market);
         let scales_now = self.reference.scales();
         let (dispersion, least) = if is_market {
             (settings.market.dispersion, settings.market.breadth)
@@ -227,6 +229,25 @@ impl World {
             share,
             scales: scales_now,
         }
+    }
+
+    /// The conditions that evidence of a row rests on.
+    pub fn conditions(&self, row: &Row, is_market: bool) -> ArrayVec<Condition, CONDITIONS> {
+        let (view, proof) = (row.view(&self.grid), &self.settings.proof);
+        let signs = self.signs(row, view, self.breadth_of(view, is_market), is_market);
+        let mut all = ArrayVec::new();
+        if is_market && self.universe > 1 {
+            all.extend(wide(&signs, proof, self.stretch(1.0)));
+        } else {
+            all.extend(sustained(&signs, proof, self.stretch(row.shown)));
+        }
+        all.extend(lasting(&signs, proof));
+        all.push(hint(&signs, proof));
+        all
+    }
+
+    fn breadth_of(&self, view: View<'_>, is_market: bool) -> u32 {
+        if is_market { self.breadth.read(&self.grid) } else { u32::from(view.now(FAST).events > 0) }
     }
 
     fn strength(&self, signs: &Signs, shown: f64, is_market: bool) -> f64 {

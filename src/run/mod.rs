@@ -16,6 +16,7 @@ pub mod simulate;
 pub mod live;
 pub mod demo;
 pub mod latency;
+pub mod explain;
 pub mod check;
 pub mod venues;
 pub mod record;
