@@ -154,6 +154,7 @@ fn imbalance(flow: Flow) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::type_complexity, clippy::cast_possible_truncation, reason = "small known values")]
 mod tests {
     use super::*;
     use crate::event::{Price, Stamp, Usd, Venue};
@@ -191,7 +192,7 @@ mod tests {
     }
 
     fn mixed(i: u64) -> Taker {
-        if i % 2 == 0 { Taker::Buy } else { Taker::Sell }
+        if i.is_multiple_of(2) { Taker::Buy } else { Taker::Sell }
     }
 
     fn selling(_: u64) -> Taker {
