@@ -3,10 +3,11 @@
 //!
 //! `cargo bench --bench engine`. 100 symbols, four venues; the result is asserted before timing.
 //!
-//! - `to_decision`: every event, up to the decision. No state is due: those are said at most ten
-//!   times a second for each row, however many events there are.
-//! - `with_state_reports`: the same with states as they come by default. At 1,000 events a second
-//!   nearly every event makes its symbol say one, and some the market too.
+//! - `to_decision`: every event, up to the decision, and what changes a level. Nothing else is due:
+//!   states and heartbeats are said ten times and once a second for each row at most, however many
+//!   events there are.
+//! - `with_state_reports`: the same with both as they come by default. At 1,000 events a second
+//!   nearly every event makes its symbol say its state, and some the market too.
 //! - `rescanning`: what a row is judged by, found by walking its last 3,000 events: symbol and market.
 #![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
@@ -22,7 +23,7 @@ use foreshock::time::Nanos;
 use rescan::Deques;
 
 const SYMBOLS: usize = 100;
-/// Long enough for no state to be due while it is measured.
+/// Long enough for no state and no heartbeat to be due while it is measured.
 const NEVER_MS: u64 = 24 * 3_600 * 1_000;
 const START: u64 = 1_700_000_000_000_000_000;
 
@@ -75,10 +76,9 @@ fn usd_of(event: &Event) -> u64 {
 }
 
 /// An engine, its stream and the deques that saw the same, after five minutes.
-fn warm(per_second: u64, state_ms: u64) -> (Engine, Stream, Outbox) {
-    let settings = Settings { state_ms, ..Settings::default() };
+fn warm(per_second: u64, settings: &Settings) -> (Engine, Stream, Outbox) {
     let (mut engine, mut stream, mut out) =
-        (Engine::new(&settings), Stream::new(per_second), Outbox::new());
+        (Engine::new(settings), Stream::new(per_second), Outbox::new());
     for _ in 0..300 * per_second.min(2_000) {
         out.clear();
         engine.take(&stream.liquidation(), &mut out);
@@ -127,11 +127,13 @@ fn warm_deques(per_second: u64) -> (Deques, Stream) {
 fn engine(c: &mut Criterion) {
     let mut group = c.benchmark_group("engine_100_symbols");
     group.throughput(Throughput::Elements(1));
-    let lines = [("to_decision", NEVER_MS), ("with_state_reports", Settings::default().state_ms)];
-    for (per_second, (line, state_ms)) in
+    let all = Settings::default();
+    let decision = Settings { state_ms: NEVER_MS, heartbeat_ms: NEVER_MS, ..all.clone() };
+    let lines = [("to_decision", &decision), ("with_state_reports", &all)];
+    for (per_second, (line, settings)) in
         [1_000, 10_000].into_iter().flat_map(|rate| lines.map(|line| (rate, line)))
     {
-        let (mut engine, mut stream, mut out) = warm(per_second, state_ms);
+        let (mut engine, mut stream, mut out) = warm(per_second, settings);
         group.bench_function(format!("{line}_at_{per_second}_per_s"), |b| {
             b.iter(|| {
                 out.clear();
@@ -142,7 +144,6 @@ fn engine(c: &mut Criterion) {
     }
     for per_second in [1_000, 10_000] {
         let (mut deques, mut stream) = warm_deques(per_second);
-        let settings = Settings::default();
         group.bench_function(format!("rescanning_at_{per_second}_per_s"), |b| {
             b.iter(|| {
                 let event = stream.liquidation();
@@ -150,12 +151,12 @@ fn engine(c: &mut Criterion) {
                 [row, SYMBOLS].map(|row| {
                     deques.remember(row, event.at(), usd_of(&event));
                     let answer = deques.walk(row, event.received);
-                    black_box((answer.scores(&settings), answer.motions()));
+                    black_box((answer.scores(&all), answer.motions()));
                 })
             });
         });
     }
-    let (mut engine, mut stream, mut out) = warm(1_000, Settings::default().state_ms);
+    let (mut engine, mut stream, mut out) = warm(1_000, &all);
     group.bench_function("trade", |b| {
         b.iter(|| {
             out.clear();

@@ -243,6 +243,8 @@ impl Engine {
     }
 
     /// Forgets everything but what numbers signals, episodes and events. What stands is ended.
+    #[cold]
+    #[inline(never)]
     fn reset(&mut self, at: Nanos, out: &mut Outbox) {
         self.world.clear(at);
         self.queue.clear();
