@@ -152,15 +152,17 @@ impl Seconds {
         if self.head.saturating_sub(watch.since) < SHORT as u64 {
             return None;
         }
-        let counts_for_one = |i: usize| {
-            watch.live & VENUES[i].bit() != 0
-                && self.short.sums[i] >= watch.rhythm.correlation_events
-        };
+        let spreads: [f64; VENUE_COUNT] = std::array::from_fn(|i| {
+            let is_heard = watch.live & VENUES[i].bit() != 0
+                && self.short.sums[i] >= watch.rhythm.correlation_events;
+            if is_heard { self.short.spread(i) } else { 0.0 }
+        });
         let (mut sum, mut n) = (0.0, 0.0);
-        for i in (0..VENUE_COUNT).filter(|&i| counts_for_one(i)) {
-            for j in (0..i).filter(|&j| counts_for_one(j)) {
-                if let Some(one) = self.short.pearson(i, j) {
-                    sum += one.max(0.0);
+        for i in 0..VENUE_COUNT {
+            for j in 0..i {
+                let spread = spreads[i] * spreads[j];
+                if spread > 0.0 {
+                    sum += (self.short.together(i, j) / spread).max(0.0);
                     n += 1.0;
                 }
             }
@@ -252,15 +254,17 @@ impl Short {
         }
     }
 
-    /// Pearson's correlation of venues `i > j`; `None` when either side never changes.
+    /// The numerator of Pearson's correlation of venues `i >= j`; its denominator is the product of
+    /// both [`Self::spread`]s.
     #[expect(clippy::cast_precision_loss, reason = "60 counts of 16 bits")]
-    fn pearson(&self, i: usize, j: usize) -> Option<f64> {
-        let n = SHORT as i64;
-        let [x, y] = [i, j].map(|i| self.sums[i].cast_signed());
-        let [xx, yy, xy] = [(i, i), (j, j), (i, j)].map(|(i, j)| self.products[i][j].cast_signed());
-        let (across, along, beside) = (n * xy - x * y, n * xx - x * x, n * yy - y * y);
-        (along > 0 && beside > 0)
-            .then(|| across as f64 / ((along as f64).sqrt() * (beside as f64).sqrt()))
+    fn together(&self, i: usize, j: usize) -> f64 {
+        let [x, y, xy] = [self.sums[i], self.sums[j], self.products[i][j]].map(u64::cast_signed);
+        (SHORT as i64 * xy - x * y) as f64
+    }
+
+    /// How far a venue's counts are apart; 0 when they never change.
+    fn spread(&self, i: usize) -> f64 {
+        self.together(i, i).sqrt()
     }
 }
 
