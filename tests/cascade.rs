@@ -214,14 +214,16 @@ fn a_venue_that_is_dead_or_sampled_never_lowers_an_alarm() {
     assert_eq!(when(&with_dead), when(&alone));
 
     let mut both = alone.clone();
-    both.extend(alone.iter().filter(|event| event.received.0 / NS_PER_MS % 4 == 0).map(|event| {
-        // What another venue shows of the same market.
-        let mut other = *event;
-        other.received = event.received.plus(137 * NS_PER_MS);
-        other.stamp = Stamp::new(Some(other.received.millis() - 200), 0);
-        (other.venue, other.completeness) = (Venue::Okx, Completeness::Sampled);
-        other
-    }));
+    both.extend(alone.iter().filter(|event| (event.received.0 / NS_PER_MS).is_multiple_of(4)).map(
+        |event| {
+            // What another venue shows of the same market.
+            let mut other = *event;
+            other.received = event.received.plus(137 * NS_PER_MS);
+            other.stamp = Stamp::new(Some(other.received.millis() - 200), 0);
+            (other.venue, other.completeness) = (Venue::Okx, Completeness::Sampled);
+            other
+        },
+    ));
     both.sort_by_key(|event| event.received);
     let (alert, level) = when(&both);
     // The other venue adds to the usual as well, and its word comes later.
