@@ -268,30 +268,44 @@ impl Engine {
         if !waiting.queued {
             waiting.queued = true;
             waiting.due = self.world.grid.now.plus(self.world.state_ns());
-            self.queue.push(row);
+            if row != MARKET {
+                self.queue.push(row);
+            }
         }
     }
 
-    /// Looks at the rows that are due, as far as there is room for what they may say.
+    /// Looks at the rows that are due, as far as there is room for what they may say. The market does
+    /// not wait in line behind hundreds of symbols.
     fn look_again(&mut self, out: &mut Outbox) {
         let mut looks = 0;
+        let market = &self.rows[MARKET];
+        if market.queued && market.due <= self.world.grid.now && out.room() >= 2 {
+            self.look_once_more(MARKET, out);
+        }
         for _ in 0..PASSES {
             let Some(i) = self.queue.first() else { return };
-            let row = &mut self.rows[i];
+            let row = &self.rows[i];
             if row.due > self.world.grid.now || out.room() < 2 || looks == LOOKS {
                 return;
             }
             self.queue.pop();
-            row.queued = false;
-            if self.world.is_time(row, i == MARKET) {
-                looks += 1;
-                row.advance(&self.world.grid, self.world.watch());
-                self.look(i, out);
-            }
-            if !self.rows[i].has_ended() {
-                self.enqueue(i);
-            }
+            looks += usize::from(self.look_once_more(i, out));
         }
+    }
+
+    /// Looks at a row that is due, if it is time; lets it wait again unless it has ended.
+    fn look_once_more(&mut self, i: usize, out: &mut Outbox) -> bool {
+        let row = &mut self.rows[i];
+        row.queued = false;
+        let is_time = self.world.is_time(row, i == MARKET);
+        if is_time {
+            row.advance(&self.world.grid, self.world.watch());
+            self.look(i, out);
+        }
+        if !self.rows[i].has_ended() {
+            self.enqueue(i);
+        }
+        is_time
     }
 
     /// Judges a row that has been moved on to the present, and says what is to be said. Most of what

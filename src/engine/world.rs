@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::calibration::calibrated;
 use super::delay::Delays;
 use super::evidence::{
-    Condition, HINT, Signs, Stretch, hint, lasting, of_market, of_symbol, sustained, wide,
+    Condition, HINT, Signs, hint, lasting, of_market, of_symbol, sustained, wide,
 };
 use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
@@ -237,9 +237,9 @@ impl World {
         let signs = self.signs(row, view, self.breadth_of(view, is_market), is_market);
         let mut all = ArrayVec::new();
         if is_market && self.universe > 1 {
-            all.extend(wide(&signs, proof, self.stretch(1.0)));
+            all.extend(wide(&signs, proof));
         } else {
-            all.extend(sustained(&signs, proof, self.stretch(row.shown)));
+            all.extend(sustained(&signs, proof, row.shown));
         }
         all.extend(lasting(&signs, proof));
         all.push(hint(&signs, proof));
@@ -252,18 +252,7 @@ impl World {
 
     fn strength(&self, signs: &Signs, shown: f64, is_market: bool) -> f64 {
         let proof = &self.settings.proof;
-        if is_market {
-            of_market(signs, proof, self.stretch(1.0))
-        } else {
-            of_symbol(signs, proof, self.stretch(shown))
-        }
-    }
-
-    /// What the regime makes of the rungs of evidence: wild markets ask for more. Calm ones do not ask
-    /// for less, since a burst at a price that stands still is none.
-    fn stretch(&self, shown: f64) -> Stretch {
-        let (counts, money) = self.reference.scales();
-        Stretch { counts: counts.max(1.0) * shown, money: money.max(1.0) * shown }
+        if is_market { of_market(signs, proof) } else { of_symbol(signs, proof, shown) }
     }
 
     /// What is observed of a row. The minute of the market is that of its majors.
