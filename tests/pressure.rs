@@ -1,5 +1,5 @@
 //! Trades show forced orders before their venue announces them; they lead to WATCH and no further.
-#![expect(clippy::expect_used, reason = "small known values")]
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 

@@ -1,5 +1,5 @@
 //! The regime's multipliers scale the rungs; what surrounds liquidations and is missing is said.
-#![expect(clippy::expect_used, reason = "small known values")]
+#![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod stream;
 
