@@ -32,15 +32,35 @@ const TIMES_USD: f64 = 6.0;
 const LEAST_USD: f64 = 2e4;
 const LEAST_SECONDS: u32 = 3;
 
+/// Seconds of the spans whose money is asked for, the present one included.
+const SPANS: [u64; 3] = [3, 10, MINUTE];
+/// Position of 3 s in them: the 2 s window, wherever in its second the present is.
+pub const FAST: usize = 0;
+/// Position of 10 s.
+pub const SLOW: usize = 1;
+const WHOLE: usize = 2;
+
 /// What some seconds are worth, whole USD.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Money {
     /// All of it.
-    pub sum: f64,
+    pub sum: u64,
     /// The most expensive second.
-    pub second: f64,
+    pub second: u32,
     /// The largest event.
-    pub event: f64,
+    pub event: u32,
+}
+
+impl Money {
+    /// Takes in a second.
+    #[inline]
+    fn with(self, usd: u32, largest: u32) -> Self {
+        Self {
+            sum: self.sum + u64::from(usd),
+            second: self.second.max(usd),
+            event: self.event.max(largest),
+        }
+    }
 }
 
 /// The last minute of one row, or of several together.
@@ -54,6 +74,9 @@ pub struct Minute {
     /// Value of each second, whole USD, and of its largest event.
     usd: [u32; RING],
     largest: [u32; RING],
+    /// The money of each span without the present second: it changes with the second, and with what
+    /// comes late.
+    before: [Money; SPANS.len()],
     /// Mean seconds and USD of the minutes before the last, and how many they are.
     usual: (f64, f64),
     minutes: f64,
@@ -71,6 +94,7 @@ impl Minute {
             seen: 0,
             usd: [0; RING],
             largest: [0; RING],
+            before: [Money::default(); SPANS.len()],
             usual: (0.0, 0.0),
             minutes: 0.0,
             last: None,
@@ -82,6 +106,9 @@ impl Minute {
         if self.head == 0 {
             self.head = since.min(to);
             self.began = self.head;
+        }
+        if to <= self.head {
+            return;
         }
         if to > self.head + 3 * MINUTE {
             self.skip(to);
@@ -95,6 +122,7 @@ impl Minute {
                 self.end_minute();
             }
         }
+        self.before = SPANS.map(|span| self.recount(span, 1));
     }
 
     /// Passes two minutes or more of nothing: the minute that was, one that was empty, and the rest,
@@ -112,6 +140,7 @@ impl Minute {
         self.usual = (self.usual.0 * kept, self.usual.1 * kept);
     }
 
+    #[expect(clippy::cast_precision_loss, reason = "whole USD of a minute")]
     fn end_minute(&mut self) {
         if let Some((seconds, usd)) = self.last {
             self.minutes = (self.minutes + 1.0).min(MEMORY);
@@ -120,20 +149,31 @@ impl Minute {
         }
         // A minute that was not listened to from its beginning is none.
         self.last = (self.head >= self.began + MINUTE)
-            .then(|| (f64::from(self.seconds(MINUTE)), self.money(MINUTE).sum));
+            .then(|| (f64::from(self.seconds(MINUTE)), self.recount(MINUTE, 0).sum as f64));
     }
 
     /// Counts a liquidation of second `second`, not later than the head.
+    #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "clamped")]
     pub fn put(&mut self, second: u64, micros: u64) {
         let age = self.head.saturating_sub(second);
-        if age < MINUTE {
-            self.seen |= 1 << age;
-            let usd = (micros / 1_000_000).min(u64::from(u32::MAX)) as u32;
-            let sum = &mut self.usd[at(second)];
-            *sum = sum.saturating_add(usd);
-            let largest = &mut self.largest[at(second)];
-            *largest = usd.max(*largest);
+        if age >= MINUTE {
+            return;
+        }
+        self.seen |= 1 << age;
+        let usd = (micros / 1_000_000).min(u64::from(u32::MAX)) as u32;
+        let (sum, largest) = (&mut self.usd[at(second)], &mut self.largest[at(second)]);
+        let added = usd.min(u32::MAX - *sum);
+        *sum += added;
+        *largest = usd.max(*largest);
+        if age > 0 {
+            let (sum, largest) = (*sum, *largest);
+            for (money, span) in self.before.iter_mut().zip(SPANS) {
+                if age < span {
+                    let all = money.sum + u64::from(added);
+                    *money = Money { sum: all, ..money.with(sum, largest) };
+                }
+            }
         }
     }
 
@@ -143,35 +183,43 @@ impl Minute {
         (self.seen & MINUTE_BITS & ((1 << span.min(MINUTE)) - 1)).count_ones()
     }
 
-    /// Money of the last `span` seconds; at most 60.
+    /// Money of the last seconds, as many as the span has.
+    #[inline]
     #[must_use]
-    pub fn money(&self, span: u64) -> Money {
-        let from = self.head.saturating_sub(span.min(MINUTE) - 1);
+    pub fn money(&self, span: usize) -> Money {
+        let now = at(self.head);
+        self.before[span].with(self.usd[now], self.largest[now])
+    }
+
+    /// Money of the seconds of ages `from..span`, counted anew.
+    fn recount(&self, span: u64, from: u64) -> Money {
+        let mut seen = self.seen & ((1 << span) - 1) & !((1 << from) - 1);
         let mut money = Money::default();
-        for second in from..=self.head {
-            let usd = f64::from(self.usd[at(second)]);
-            money.sum += usd;
-            money.second = money.second.max(usd);
-            money.event = money.event.max(f64::from(self.largest[at(second)]));
+        while seen != 0 {
+            let second = at(self.head - u64::from(seen.trailing_zeros()));
+            money = money.with(self.usd[second], self.largest[second]);
+            seen &= seen - 1;
         }
         money
     }
 
     /// The weight of the last minute, its money measured in units of `scale`; `None` where it does
     /// not stand out.
+    #[inline]
     #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "whole USD of a minute")]
     pub fn weight(&self, scale: f64) -> Option<f64> {
         let seconds = self.seconds(MINUTE);
         if seconds < LEAST_SECONDS || self.minutes < 1.0 {
             return None;
         }
-        let Money { sum, second, .. } = self.money(MINUTE);
-        let rest = sum - second;
+        let Money { sum, second, .. } = self.money(WHOLE);
+        let (rest, seconds) = ((sum - u64::from(second)) as f64, f64::from(seconds));
         let (usual_seconds, usual_usd) = self.usual;
-        let stands_out = f64::from(seconds) >= TIMES * usual_seconds + MORE
+        let stands_out = seconds >= TIMES * usual_seconds + MORE
             || usual_seconds >= BUSY && rest >= TIMES_USD * usual_usd;
         (rest >= LEAST_USD * scale && stands_out)
-            .then(|| (rest / scale / UNIT_USD).log2() + (f64::from(seconds) / UNIT_SECONDS).log2())
+            .then(|| (rest / scale / UNIT_USD).log2() + (seconds / UNIT_SECONDS).log2())
     }
 }
 
@@ -235,6 +283,6 @@ mod tests {
         (START + 630..=START + 4_000).for_each(|second| steps.advance(second, START));
         assert!((long.minutes - steps.minutes).abs() < 1.1);
         assert!((long.usual.0 / steps.usual.0 - 1.0).abs() < 0.1, "{long:?} {steps:?}");
-        assert_eq!((long.seconds(60), long.money(60).sum), (0, 0.0));
+        assert_eq!((long.seconds(60), long.money(WHOLE)), (0, Money::default()));
     }
 }

@@ -21,26 +21,53 @@ const LEAST: u64 = 3;
 const PART: u64 = 4;
 const RING: usize = 304;
 
-/// Arrivals of whole seconds, and the sums over the past.
+/// Windows that are judged.
+const WINDOWS: usize = 2;
+
+/// Arrivals of whole seconds, and what the past makes of a window.
 #[derive(Clone, Debug)]
 pub struct Past {
     head: u64,
+    /// The second listening began in.
+    since: u64,
+    /// Lengths of the windows, s.
+    seconds: [f64; WINDOWS],
+    /// What is usual; `None` while there is too little past.
+    usual: Option<Usual>,
     counts: [u16; RING],
     sum: u64,
     squares: u64,
 }
 
+/// What a window is compared with. It changes with the second, not with the event.
+#[derive(Clone, Copy, Debug)]
+struct Usual {
+    /// Roots of the arrivals expected in each window.
+    roots: [f64; WINDOWS],
+    /// Root of the variance of one arrival.
+    spread: f64,
+}
+
 impl Past {
-    /// Nothing counted.
+    /// Nothing counted; `seconds` are the lengths of the windows.
     #[must_use]
-    pub fn new() -> Self {
-        Self { head: 0, counts: [0; RING], sum: 0, squares: 0 }
+    pub fn new(seconds: [f64; WINDOWS]) -> Self {
+        Self { head: 0, since: 0, seconds, usual: None, counts: [0; RING], sum: 0, squares: 0 }
     }
 
-    /// Moves on to second `to`.
-    pub fn advance(&mut self, to: u64) {
+    /// Moves on to second `to`; `since` is the second listening began in.
+    #[inline]
+    pub fn advance(&mut self, to: u64, since: u64) {
+        if to > self.head || since != self.since {
+            self.pass(to);
+            self.since = since;
+            self.usual = self.usual();
+        }
+    }
+
+    fn pass(&mut self, to: u64) {
         if to > self.head + SPAN + LAG {
-            *self = Self { head: to, ..Self::new() };
+            *self = Self { head: to, ..Self::new(self.seconds) };
         }
         while self.head < to {
             self.head += 1;
@@ -64,6 +91,9 @@ impl Past {
         if age >= LAG {
             self.enter(second);
         }
+        if age >= LEAST {
+            self.usual = self.usual();
+        }
     }
 
     fn enter(&mut self, second: u64) {
@@ -84,12 +114,9 @@ impl Past {
         seconds.fold((0, 0), |(sum, squares), count| (sum + count, squares + count * count))
     }
 
-    /// The significance of `arrivals` in the last `seconds`, in standard deviations of the past;
-    /// `None` while there is too little of it. `since` is the second listening began in.
-    #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of 300 seconds")]
-    pub fn significance(&self, arrivals: u32, seconds: f64, since: u64) -> Option<f64> {
-        let listened = self.head.saturating_sub(since).min(SPAN);
+    fn usual(&self) -> Option<Usual> {
+        let listened = self.head.saturating_sub(self.since).min(SPAN);
         let lag = (listened / PART).clamp(LEAST, LAG);
         let known = listened.saturating_sub(lag);
         if known < LEAST {
@@ -101,16 +128,24 @@ impl Past {
         let mean = sum / known;
         let spread = if sum > 0.0 { squares / sum - mean } else { 1.0 };
         // Half an event more than was seen: what never happened is not impossible.
-        let expected = (sum + 0.5) / known * seconds;
-        let roots = (f64::from(arrivals) + 0.375).sqrt() - (expected + 0.375).sqrt();
-        Some(2.0 * roots / spread.max(1.0).sqrt())
+        let roots = self.seconds.map(|seconds| root((sum + 0.5) / known * seconds));
+        Some(Usual { roots, spread: spread.max(1.0).sqrt() })
+    }
+
+    /// The significance of `arrivals` in a window, in standard deviations of the past; `None` while
+    /// there is too little of it.
+    #[inline]
+    #[must_use]
+    pub fn significance(&self, window: usize, arrivals: u32) -> Option<f64> {
+        let usual = self.usual?;
+        Some(2.0 * (root(f64::from(arrivals)) - usual.roots[window]) / usual.spread)
     }
 }
 
-impl Default for Past {
-    fn default() -> Self {
-        Self::new()
-    }
+/// The root whose variance is the same for every rate.
+#[inline]
+fn root(arrivals: f64) -> f64 {
+    (arrivals + 0.375).sqrt()
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "below the length of the ring")]
@@ -125,12 +160,12 @@ mod tests {
     const START: u64 = 1_700_000_000;
 
     fn fed(seconds: u64, count: impl Fn(u64) -> u64) -> Past {
-        let mut past = Past::new();
+        let mut past = Past::new([2.0, 10.0]);
         for second in 0..seconds {
-            past.advance(START + second);
+            past.advance(START + second, START);
             (0..count(second)).for_each(|_| past.put(START + second));
         }
-        past.advance(START + seconds);
+        past.advance(START + seconds, START);
         past
     }
 
@@ -138,23 +173,23 @@ mod tests {
     fn a_steady_flow_is_its_own_past() {
         let past = fed(400, |_| 50);
         assert_eq!((past.sum, past.squares), (290 * 50, 290 * 2_500));
-        let z = past.significance(100, 2.0, START).unwrap();
+        let z = past.significance(0, 100).unwrap();
         assert!(z.abs() < 0.01, "{z}");
-        assert!(past.significance(200, 2.0, START).unwrap() > 8.0);
+        assert!(past.significance(0, 200).unwrap() > 8.0);
     }
 
     #[test]
     fn the_same_burst_means_less_after_others_like_it() {
-        let calm = fed(400, |_| 1).significance(40, 2.0, START).unwrap();
-        let wild = fed(400, |s| 20 * u64::from(s % 20 == 0)).significance(40, 2.0, START).unwrap();
+        let calm = fed(400, |_| 1).significance(0, 40).unwrap();
+        let wild = fed(400, |s| 20 * u64::from(s % 20 == 0)).significance(0, 40).unwrap();
         assert!(calm > 9.0 && wild < 4.0, "{calm} {wild}");
     }
 
     #[test]
     fn without_a_past_nothing_is_significant() {
-        assert_eq!(fed(5, |_| 9).significance(99, 2.0, START), None);
-        assert!(fed(6, |_| 9).significance(18, 2.0, START).is_some_and(|z| z.abs() < 0.5));
-        assert!(fed(39, |_| 9).significance(18, 2.0, START).is_some_and(|z| z.abs() < 0.5));
+        assert_eq!(fed(5, |_| 9).significance(0, 99), None);
+        assert!(fed(6, |_| 9).significance(0, 18).is_some_and(|z| z.abs() < 0.5));
+        assert!(fed(39, |_| 9).significance(0, 18).is_some_and(|z| z.abs() < 0.5));
     }
 
     #[test]
@@ -164,9 +199,9 @@ mod tests {
         past.put(START + 350);
         past.put(START + 90);
         assert_eq!(past.sum, 1);
-        past.advance(START + 406);
+        past.advance(START + 406, START);
         assert_eq!(past.sum, 2);
-        past.advance(START + 5_000);
+        past.advance(START + 5_000, START);
         assert_eq!((past.sum, past.squares), (0, 0));
     }
 }

@@ -74,7 +74,7 @@ impl Pressure {
     pub fn new() -> Self {
         Self {
             windows: [Window::new(), Window::new()],
-            past: Past::new(),
+            past: Past::new(WINDOWS.map(|(_, seconds)| seconds)),
             last: (Symbol::NONE, 0, 0),
             since: 0,
         }
@@ -85,7 +85,7 @@ impl Pressure {
         for (window, (scale, _)) in self.windows.iter_mut().zip(WINDOWS) {
             window.advance(grid.places[scale]);
         }
-        self.past.advance(grid.now.0 / NS_PER_S);
+        self.past.advance(grid.second, self.since);
     }
 
     /// Takes a trade of a reference symbol; the present has been moved on to it.
@@ -97,6 +97,7 @@ impl Pressure {
         let at = event.at();
         if self.since == 0 {
             self.since = at.0 / NS_PER_S;
+            self.past.advance(grid.second, self.since);
         }
         let ms = event.stamp.venue_ms().unwrap_or(at.millis());
         let instant = (event.symbol, event.venue as u8, ms);
@@ -129,9 +130,9 @@ impl Pressure {
             return None;
         }
         let mut strongest = None;
-        for (window, (scale, seconds)) in self.windows.iter().zip(WINDOWS) {
+        for (i, (window, (scale, _))) in self.windows.iter().zip(WINDOWS).enumerate() {
             let [flow] = window.read(grid.rest[scale]);
-            let sudden = self.past.significance(flow.trades, seconds, self.since)?;
+            let sudden = self.past.significance(i, flow.trades)?;
             let speed = ascend(sudden, &push.significance);
             let one_sided = ascend(imbalance(flow).abs(), &push.imbalance);
             strongest = Some(speed.min(one_sided).max(strongest.unwrap_or(0.0)));

@@ -16,7 +16,7 @@ use super::settings::Shown;
 use super::signal::Standing;
 use super::window::{Share, Sum, Window};
 use crate::event::{Completeness, Event, Side, Usd};
-use crate::signal::{FAST, Level, SLOW, WINDOW_COUNT};
+use crate::signal::{FAST, Level, SLOW, WINDOW_COUNT, WINDOW_MS};
 use crate::time::{NS_PER_S, Nanos};
 
 /// Position of the 60 s window.
@@ -256,7 +256,7 @@ impl Row {
             sides: Window::new(),
             instants: [NEVER; INSTANTS],
             seconds: Seconds::new(),
-            past: Past::new(),
+            past: Past::new([FAST, SLOW].map(|window| WINDOW_MS[window] as f64 / 1e3)),
             minute: Minute::new(),
             quotes: Quotes::default(),
             standing: Standing::default(),
@@ -276,7 +276,7 @@ impl Row {
             self.advance_windows(grid);
         }
         if self.seconds.advance(grid.second, watch) {
-            self.past.advance(grid.second);
+            self.past.advance(grid.second, watch.since);
             self.minute.advance(grid.second, watch.since);
             self.quotes.refresh(grid.now);
         }

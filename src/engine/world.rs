@@ -12,6 +12,7 @@ use super::feeds::Feeds;
 use super::grid::Grid;
 use super::kinematics::motion;
 use super::majors::Majors;
+use super::minute;
 use super::pressure::Pressure;
 use super::regime::Reference;
 use super::risk;
@@ -257,24 +258,20 @@ impl World {
 
     /// What is observed of a row. The minute of the market is that of its majors.
     fn signs(&self, row: &Row, view: View<'_>, breadth: u32, is_market: bool) -> Signs {
-        let of_windows = |i: usize| {
-            let seconds = WINDOW_MS[i] as f64 / 1e3;
-            row.past.significance(view.arrivals(i), seconds, self.since)
-        };
         let scale = self.settings.proof.minute_scale;
         let rest = |span| {
             let money = row.minute.money(span);
-            money.sum - money.event
+            (money.sum - u64::from(money.event)) as f64
         };
         Signs {
             moved: self.reference.moved,
-            sudden: of_windows(FAST),
-            sustained: of_windows(SLOW),
+            sudden: row.past.significance(0, view.arrivals(FAST)),
+            sustained: row.past.significance(1, view.arrivals(SLOW)),
             dispersion: f64::from(view.arrivals(FAST)),
             breadth: f64::from(breadth),
             universe: self.universe as f64,
             majors: self.majors.recent(),
-            money: (rest(3), rest(10)),
+            money: (rest(minute::FAST), rest(minute::SLOW)),
             seconds: f64::from(row.minute.seconds(10)),
             weight: if is_market { self.majors.weight(scale) } else { row.minute.weight(scale) },
         }
