@@ -73,11 +73,13 @@ pub struct Condition {
     pub score: f64,
 }
 
+#[inline]
 fn condition(name: &'static str, value: f64, rungs: &[f64; 4]) -> Condition {
     Condition { name, value, score: ascend(value, rungs) }
 }
 
 /// What wide evidence of the market rests on.
+#[inline]
 #[must_use]
 pub fn wide(signs: &Signs, proof: &Proof) -> [Condition; 4] {
     let alone = if signs.majors { 1.0 } else { 2.0 };
@@ -85,7 +87,7 @@ pub fn wide(signs: &Signs, proof: &Proof) -> [Condition; 4] {
     let breadth = signs.breadth.min(signs.universe) / (alone * room);
     let dispersion = signs.dispersion / alone;
     [
-        condition("significance_2s", surprise(signs.sudden, signs), &proof.significance),
+        condition("significance_2s", surprise(signs.sudden, signs.moved), &proof.significance),
         condition("dispersion_2s", dispersion, &proof.dispersion),
         condition("breadth_2s", breadth, &proof.breadth),
         condition("money_2s", signs.money.0, &proof.money),
@@ -93,23 +95,26 @@ pub fn wide(signs: &Signs, proof: &Proof) -> [Condition; 4] {
 }
 
 /// What sustained evidence of a symbol rests on, whose sources show the share `shown` of the truth.
+#[inline]
 #[must_use]
 pub fn sustained(signs: &Signs, proof: &Proof, shown: f64) -> [Condition; 3] {
     let money = signs.money.1 / shown;
     [
-        condition("significance_10s", surprise(signs.sustained, signs), &proof.significance),
+        condition("significance_10s", surprise(signs.sustained, signs.moved), &proof.significance),
         condition("seconds_of_10", signs.seconds, &proof.seconds),
         condition("money_10s", money, &proof.sustained_money),
     ]
 }
 
 /// What lasting evidence rests on: the minute, where it stands out.
+#[inline]
 #[must_use]
 pub fn lasting(signs: &Signs, proof: &Proof) -> Option<Condition> {
     signs.weight.map(|weight| condition("minute", weight, &proof.minute))
 }
 
 /// How strong the evidence of the market is, 0..1.
+#[inline]
 #[must_use]
 pub fn of_market(signs: &Signs, proof: &Proof) -> f64 {
     if signs.universe <= 1.0 {
@@ -119,47 +124,62 @@ pub fn of_market(signs: &Signs, proof: &Proof) -> f64 {
 }
 
 /// How strong the evidence of one symbol is, 0..1.
+#[inline]
 #[must_use]
 pub fn of_symbol(signs: &Signs, proof: &Proof, shown: f64) -> f64 {
     weakest(&sustained(signs, proof, shown)).max(besides(signs, proof))
 }
 
+/// The most that evidence can be without a minute that stands out: every other kind of it is at
+/// most as strong as the significance, here the larger of both windows.
+#[inline]
+#[must_use]
+pub fn at_most(significance: Option<f64>, moved: Option<f64>, proof: &Proof) -> f64 {
+    ascend(surprise(significance, moved), &proof.significance)
+}
+
+#[inline]
 fn besides(signs: &Signs, proof: &Proof) -> f64 {
     lasting(signs, proof).map_or(0.0, |minute| minute.score).max(hint(signs, proof).score)
 }
 
 /// Significance, more where the price has moved.
-fn surprise(significance: Option<f64>, signs: &Signs) -> f64 {
+#[inline]
+fn surprise(significance: Option<f64>, moved: Option<f64>) -> f64 {
     let [from, to] = MOVED;
-    let moved = signs.moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
+    let moved = moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
     significance.unwrap_or(0.0) / (1.0 - EASE * moved)
 }
 
 /// What a hint rests on: significance, of a dispersed burst.
+#[inline]
 #[must_use]
 pub fn hint(signs: &Signs, proof: &Proof) -> Condition {
     let dispersed = signs.dispersion >= f64::from(proof.hint_dispersion);
-    let surprise = if dispersed { surprise(signs.sudden, signs) } else { 0.0 };
+    let surprise = if dispersed { surprise(signs.sudden, signs.moved) } else { 0.0 };
     let condition = condition("hint", surprise, &proof.significance);
     Condition { score: condition.score.min(HINT), ..condition }
 }
 
+#[inline]
 fn weakest(conditions: &[Condition]) -> f64 {
     conditions.iter().map(|condition| condition.score).fold(1.0, f64::min)
 }
 
 /// Where a value stands on its rungs, 0..1.
+#[inline]
 #[must_use]
 pub fn ascend(value: f64, rungs: &[f64; 4]) -> f64 {
-    let (mut below, mut reached) = (0.0, 0.0);
-    for (&rung, step) in rungs.iter().zip(STEPS) {
-        if value < rung {
-            return reached + (step - reached) * ((value - below) / (rung - below)).max(0.0);
-        }
-        (below, reached) = (rung, step);
+    // Counted, not searched: which rung comes next cannot be foretold.
+    let passed = rungs.iter().filter(|&&rung| value >= rung).count();
+    let [first, second, third, last] = *rungs;
+    if passed == rungs.len() {
+        let [.., reached] = STEPS;
+        return (reached + (1.0 - reached) * ((value - last) / (last - third))).min(1.0);
     }
-    let [.., third, last] = *rungs;
-    (reached + (1.0 - reached) * ((value - last) / (last - third))).min(1.0)
+    let (below, rung) = ([0.0, first, second, third][passed], rungs[passed]);
+    let (reached, step) = ([0.0, STEPS[0], STEPS[1], STEPS[2]][passed], STEPS[passed]);
+    reached + (step - reached) * ((value - below) / (rung - below)).max(0.0)
 }
 
 #[cfg(test)]

@@ -1,15 +1,13 @@
 //! BTC and ETH: what the market is made of. A cascade of the market shows in them; a burst over small
 //! coins alone, however wide, leaves them flat.
 
-use super::minute::Minute;
+use super::minute::{self, Minute};
 use crate::symbol::Symbol;
 
 /// The majors. Their trades are the reference of pressure, their liquidations of [`Majors`].
 pub const MAJORS: [Symbol; 2] = [Symbol::BTC, Symbol::ETH];
 /// Seconds in which both must have part.
 const MINUTE: u64 = 60;
-/// Seconds in which one must have part for a burst to be the market's.
-const RECENT: u64 = 10;
 
 /// Liquidations of the majors, taken together.
 #[derive(Clone, Debug, Default)]
@@ -40,13 +38,13 @@ impl Majors {
     /// Whether any was liquidated in the last 10 s.
     #[must_use]
     pub fn recent(&self) -> bool {
-        self.minute.seconds(RECENT) > 0
+        self.busy() > 0
     }
 
     /// Seconds of the last 10 in which one was liquidated.
     #[must_use]
     pub fn busy(&self) -> u32 {
-        self.minute.seconds(RECENT)
+        self.minute.money(minute::SLOW).seconds
     }
 
     /// The weight of their minute; `None` where it does not stand out, or where only one of both that

@@ -13,8 +13,6 @@
 
 /// Seconds in the ring.
 const RING: usize = 64;
-/// Seconds of a minute, as bits of the newest 60.
-const MINUTE_BITS: u64 = (1 << 60) - 1;
 /// Seconds in a minute.
 const MINUTE: u64 = 60;
 /// Minutes the mean looks back, at most.
@@ -40,9 +38,11 @@ pub const FAST: usize = 0;
 pub const SLOW: usize = 1;
 const WHOLE: usize = 2;
 
-/// What some seconds are worth, whole USD.
+/// What some seconds hold; money in whole USD.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Money {
+    /// Seconds with a liquidation.
+    pub seconds: u32,
     /// All of it.
     pub sum: u64,
     /// The most expensive second.
@@ -52,10 +52,11 @@ pub struct Money {
 }
 
 impl Money {
-    /// Takes in a second.
+    /// Takes in a second; one without a liquidation is worth nothing.
     #[inline]
-    fn with(self, usd: u32, largest: u32) -> Self {
+    fn with(self, seconds: u32, usd: u32, largest: u32) -> Self {
         Self {
+            seconds: self.seconds + seconds,
             sum: self.sum + u64::from(usd),
             second: self.second.max(usd),
             event: self.event.max(largest),
@@ -147,9 +148,10 @@ impl Minute {
             self.usual.0 += (seconds - self.usual.0) / self.minutes;
             self.usual.1 += (usd - self.usual.1) / self.minutes;
         }
+        let last = self.recount(MINUTE, 0);
         // A minute that was not listened to from its beginning is none.
-        self.last = (self.head >= self.began + MINUTE)
-            .then(|| (f64::from(self.seconds(MINUTE)), self.recount(MINUTE, 0).sum as f64));
+        self.last =
+            (self.head >= self.began + MINUTE).then(|| (f64::from(last.seconds), last.sum as f64));
     }
 
     /// Counts a liquidation of second `second`, not later than the head.
@@ -160,6 +162,7 @@ impl Minute {
         if age >= MINUTE {
             return;
         }
+        let is_new = self.seen & 1 << age == 0;
         self.seen |= 1 << age;
         let usd = (micros / 1_000_000).min(u64::from(u32::MAX)) as u32;
         let (sum, largest) = (&mut self.usd[at(second)], &mut self.largest[at(second)]);
@@ -171,16 +174,10 @@ impl Minute {
             for (money, span) in self.before.iter_mut().zip(SPANS) {
                 if age < span {
                     let all = money.sum + u64::from(added);
-                    *money = Money { sum: all, ..money.with(sum, largest) };
+                    *money = Money { sum: all, ..money.with(u32::from(is_new), sum, largest) };
                 }
             }
         }
-    }
-
-    /// How many of the last `span` seconds saw a liquidation; at most 60.
-    #[must_use]
-    pub fn seconds(&self, span: u64) -> u32 {
-        (self.seen & MINUTE_BITS & ((1 << span.min(MINUTE)) - 1)).count_ones()
     }
 
     /// Money of the last seconds, as many as the span has.
@@ -188,7 +185,8 @@ impl Minute {
     #[must_use]
     pub fn money(&self, span: usize) -> Money {
         let now = at(self.head);
-        self.before[span].with(self.usd[now], self.largest[now])
+        let taken = u32::from(self.seen & 1 != 0);
+        self.before[span].with(taken, self.usd[now], self.largest[now])
     }
 
     /// Money of the seconds of ages `from..span`, counted anew.
@@ -197,7 +195,7 @@ impl Minute {
         let mut money = Money::default();
         while seen != 0 {
             let second = at(self.head - u64::from(seen.trailing_zeros()));
-            money = money.with(self.usd[second], self.largest[second]);
+            money = money.with(1, self.usd[second], self.largest[second]);
             seen &= seen - 1;
         }
         money
@@ -209,11 +207,10 @@ impl Minute {
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "whole USD of a minute")]
     pub fn weight(&self, scale: f64) -> Option<f64> {
-        let seconds = self.seconds(MINUTE);
+        let Money { seconds, sum, second, .. } = self.money(WHOLE);
         if seconds < LEAST_SECONDS || self.minutes < 1.0 {
             return None;
         }
-        let Money { sum, second, .. } = self.money(WHOLE);
         let (rest, seconds) = ((sum - u64::from(second)) as f64, f64::from(seconds));
         let (usual_seconds, usual_usd) = self.usual;
         let stands_out = seconds >= TIMES * usual_seconds + MORE
@@ -283,6 +280,6 @@ mod tests {
         (START + 630..=START + 4_000).for_each(|second| steps.advance(second, START));
         assert!((long.minutes - steps.minutes).abs() < 1.1);
         assert!((long.usual.0 / steps.usual.0 - 1.0).abs() < 0.1, "{long:?} {steps:?}");
-        assert_eq!((long.seconds(60), long.money(WHOLE)), (0, Money::default()));
+        assert_eq!(long.money(WHOLE), Money::default());
     }
 }

@@ -321,7 +321,9 @@ impl Engine {
             self.state(i, &verdict, out);
         } else {
             let probability = self.world.probability(row, i == MARKET);
-            if let Some((level, kind)) = self.decide(i, probability) {
+            self.rows[i].looked = now;
+            let decided = probability.and_then(|probability| self.decide(i, probability));
+            if let Some((level, kind)) = decided {
                 let verdict = self.world.judge(&self.rows[i], i == MARKET);
                 self.speak(i, level, kind, &verdict, out);
             }

@@ -17,6 +17,8 @@ use crate::time::{NS_PER_MS, Nanos};
 
 /// Where the velocity, acceleration and volume components stand among the factors.
 const SHARED: [usize; 3] = [0, 1, 3];
+/// Components that surround.
+pub const AROUND: usize = COMPONENT_COUNT - SHARED.len();
 /// Share by which surroundings strengthen evidence at most.
 const SURROUNDINGS: f64 = 0.1;
 /// Evidence of ALERT, which surroundings do not lift anything to.
@@ -33,39 +35,46 @@ pub struct Surroundings {
     pub volatility: Option<f64>,
 }
 
-/// Scores 0..1 in the order of [`crate::signal::COMPONENT_NAMES`].
-#[inline(always)]
+/// Scores of the surroundings, 0..1: the last components.
+#[inline]
 #[must_use]
-pub fn components(
-    factors: &[Option<f64>; FACTOR_COUNT],
-    around: Surroundings,
-    settings: &Settings,
-) -> [Option<f64>; COMPONENT_COUNT] {
+pub fn around(around: Surroundings, settings: &Settings) -> [Option<f64>; AROUND] {
     let signal = &settings.signal;
-    let [velocity, acceleration, volume] = SHARED.map(|i| factors[i].map(|score| score / 100.0));
     let score = |value: Option<f64>, rungs| value.map(|value| climb(value.abs(), rungs) / 100.0);
     [
-        velocity,
-        acceleration,
-        volume,
         score(around.oi_change, &signal.oi_change.rungs),
         score(around.funding, &signal.funding.rungs),
         score(around.volatility, &signal.volatility.rungs),
     ]
 }
 
-/// How telling the surroundings are, 0..1, and the share of all components' weight that is there.
-#[inline(always)]
+/// How telling the surroundings are, 0..1.
+#[inline]
 #[must_use]
-pub fn context(
-    components: &[Option<f64>; COMPONENT_COUNT],
-    weights: &[f64; COMPONENT_COUNT],
-) -> (f64, f64) {
-    let share = components.iter().zip(weights).map(present).sum();
-    let around = || components.iter().zip(weights).skip(SHARED.len());
-    let whole: f64 = around().map(|(_, weight)| weight).sum();
-    let telling: f64 = around().map(|(score, weight)| score.unwrap_or(0.0) * weight).sum();
-    (if whole > 0.0 { telling / whole } else { 0.0 }, share)
+pub fn telling(around: &[Option<f64>; AROUND], weights: &[f64; COMPONENT_COUNT]) -> f64 {
+    let [.., oi_change, funding, volatility] = *weights;
+    let weights = [oi_change, funding, volatility];
+    let whole: f64 = weights.iter().sum();
+    let there = around.iter().zip(weights).map(|(score, weight)| score.unwrap_or(0.0) * weight);
+    let there: f64 = there.sum();
+    if whole > 0.0 { there / whole } else { 0.0 }
+}
+
+/// All scores, in the order of [`crate::signal::COMPONENT_NAMES`].
+#[must_use]
+pub fn components(
+    factors: &[Option<f64>; FACTOR_COUNT],
+    around: [Option<f64>; AROUND],
+) -> [Option<f64>; COMPONENT_COUNT] {
+    let [velocity, acceleration, volume] = SHARED.map(|i| factors[i].map(|score| score / 100.0));
+    let [oi_change, funding, volatility] = around;
+    [velocity, acceleration, volume, oi_change, funding, volatility]
+}
+
+/// The share of all components' weight that is there.
+#[must_use]
+pub fn share(components: &[Option<f64>; COMPONENT_COUNT], weights: &[f64; COMPONENT_COUNT]) -> f64 {
+    components.iter().zip(weights).map(present).sum()
 }
 
 /// Evidence in its surroundings, 0..1.
@@ -125,12 +134,13 @@ mod tests {
     #[test]
     fn a_missing_component_lowers_the_share_and_adds_nothing() {
         let weights = Settings::default().signal.weights();
-        let mut components = [Some(0.6), Some(0.6), Some(0.6), None, None, None];
-        let (nothing, share) = context(&components, &weights);
-        assert!(nothing == 0.0 && (share - 0.65).abs() < 1e-12);
-        components[3] = Some(0.5);
-        let (telling, share) = context(&components, &weights);
-        assert!(telling > 0.0 && (share - 0.80).abs() < 1e-12);
+        let factors = [Some(60.0); FACTOR_COUNT];
+        let of =
+            |around| (telling(&around, &weights), share(&components(&factors, around), &weights));
+        let (nothing, known) = of([None; AROUND]);
+        assert!(nothing == 0.0 && (known - 0.65).abs() < 1e-12);
+        let (something, known) = of([Some(0.5), None, None]);
+        assert!(something > 0.0 && (known - 0.80).abs() < 1e-12);
     }
 
     #[test]

@@ -5,21 +5,23 @@ use arrayvec::ArrayVec;
 use super::calibration::calibrated;
 use super::delay::Delays;
 use super::evidence::{
-    Condition, HINT, Signs, hint, lasting, of_market, of_symbol, sustained, wide,
+    Condition, HINT, Signs, at_most, hint, lasting, of_market, of_symbol, sustained, wide,
 };
 use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
 use super::grid::Grid;
 use super::kinematics::motion;
 use super::majors::Majors;
-use super::minute;
+use super::minute::{self, Money};
 use super::pressure::Pressure;
 use super::regime::Reference;
 use super::risk;
 use super::row::{MINUTE, Row, View};
 use super::seconds::Watch;
 use super::settings::Settings;
-use super::signal::{Surroundings, components, context, weighed};
+use super::signal::{
+    AROUND, Surroundings, around as around_of, components, share, telling, weighed,
+};
 use super::window::Window;
 use crate::event::{Event, Flags, Usd};
 use crate::ledger::Tally;
@@ -70,6 +72,15 @@ pub struct World {
     pub seq: u64,
     pub episode: u64,
     pub tally: Tally,
+}
+
+/// What decides the level of a row.
+struct Finding {
+    signs: Signs,
+    around: [Option<f64>; AROUND],
+    pressure: Option<f64>,
+    /// Strength of the evidence, 0..1.
+    raw: f64,
 }
 
 /// What a look at a row found.
@@ -178,24 +189,72 @@ impl World {
         !is_slow || self.grid.now.since(row.looked) >= SLOW_LOOK_NS
     }
 
-    /// What decides the level, and nothing else: the parts of a verdict that do not lead to its
-    /// probability fall away when it is compiled in here.
-    pub fn probability(&self, row: &Row, is_market: bool) -> f64 {
-        self.weigh(row, is_market).probability
+    /// The probability that decides the level; `None` where a row without one stays without.
+    #[inline]
+    pub fn probability(&self, row: &Row, is_market: bool) -> Option<f64> {
+        let view = row.view(&self.grid);
+        let is_calm = row.standing.level == Level::None && self.is_calm(row, view, is_market);
+        let probability = || calibrated(self.find(row, view, is_market).raw);
+        debug_assert!(!is_calm || probability() < self.settings.levels.bounds()[0]);
+        (!is_calm).then(probability)
+    }
+
+    /// Whether nothing can come of a row: whatever else evidence asks for, it asks for significance
+    /// or for a minute that stands out, so that these alone can rule it out.
+    #[inline(always)]
+    fn is_calm(&self, row: &Row, view: View<'_>, is_market: bool) -> bool {
+        if self.minute(row, is_market).is_some() {
+            return false;
+        }
+        let [sudden, sustained] = self.significance(row, view);
+        let larger = sudden.zip(sustained).map(|(sudden, sustained)| sudden.max(sustained));
+        let most = at_most(larger, self.reference.moved, &self.settings.proof);
+        let most = weighed(most, 1.0).max(pushed(self.pressure(is_market)));
+        calibrated(most) < self.settings.levels.bounds()[0]
+    }
+
+    fn minute(&self, row: &Row, is_market: bool) -> Option<f64> {
+        let scale = self.settings.proof.minute_scale;
+        if is_market { self.majors.weight(scale) } else { row.minute.weight(scale) }
+    }
+
+    /// Of the arrivals of 2 s and of 10 s.
+    #[inline]
+    fn significance(&self, row: &Row, view: View<'_>) -> [Option<f64>; 2] {
+        let arrivals = [view.arrivals(FAST), view.arrivals(SLOW)];
+        [row.past.significance(0, arrivals[0]), row.past.significance(1, arrivals[1])]
+    }
+
+    fn pressure(&self, is_market: bool) -> Option<f64> {
+        if is_market { self.pressure.read(&self.grid, &self.settings.push) } else { None }
+    }
+
+    /// What decides the level.
+    #[inline(always)]
+    fn find(&self, row: &Row, view: View<'_>, is_market: bool) -> Finding {
+        let around = Surroundings {
+            oi_change: row.quotes.oi_change,
+            funding: row.quotes.funding,
+            volatility: self.reference.volatility,
+        };
+        let around = around_of(around, &self.settings);
+        let signs = self.signs(row, view, is_market);
+        let pressure = self.pressure(is_market);
+        let raw = if self.feeds.live != 0 {
+            let strength = self.strength(&signs, row.shown, is_market);
+            weighed(strength, telling(&around, &self.signal_weights)).max(pushed(pressure))
+        } else {
+            0.0
+        };
+        Finding { signs, around, pressure, raw }
     }
 
     /// Everything that is found.
     #[inline(never)]
     pub fn judge(&self, row: &Row, is_market: bool) -> Verdict {
-        self.weigh(row, is_market)
-    }
-
-    #[inline(always)]
-    fn weigh(&self, row: &Row, is_market: bool) -> Verdict {
-        let view = row.view(&self.grid);
-        let settings = &self.settings;
+        let (view, settings) = (row.view(&self.grid), &self.settings);
+        let Finding { signs, around, pressure, raw } = self.find(row, view, is_market);
         let breadth = self.breadth_of(view, is_market);
-        let scales_now = self.reference.scales();
         let (dispersion, least) = if is_market {
             (settings.market.dispersion, settings.market.breadth)
         } else {
@@ -203,22 +262,13 @@ impl World {
         };
         let listened = self.grid.second.saturating_sub(self.since) > LAGS_S;
         let gate = Gate { dispersion, breadth: least, symbols: breadth, listened };
-        let scales = scales(settings, is_market, row.shown, scales_now);
-        let is_heard = self.feeds.live != 0;
-        let factors =
-            if is_heard { scores(row, view, settings, scales, gate) } else { [None; FACTOR_COUNT] };
-        let around = Surroundings {
-            oi_change: row.quotes.oi_change,
-            funding: row.quotes.funding,
-            volatility: self.reference.volatility,
+        let regime = self.reference.scales();
+        let factors = if self.feeds.live != 0 {
+            scores(row, view, settings, scales(settings, is_market, row.shown, regime), gate)
+        } else {
+            [None; FACTOR_COUNT]
         };
-        let components = components(&factors, around, settings);
-        let (context, share) = context(&components, &self.signal_weights);
-        let signs = self.signs(row, view, breadth, is_market);
-        let pressure = is_market.then(|| self.pressure.read(&self.grid, &settings.push)).flatten();
-        let strength = if is_heard { self.strength(&signs, row.shown, is_market) } else { 0.0 };
-        let pushed = pressure.map_or(0.0, |pressure| pressure.min(HINT));
-        let raw = if is_heard { weighed(strength, context).max(pushed) } else { 0.0 };
+        let components = components(&factors, around);
         Verdict {
             significance: signs.sudden,
             pressure,
@@ -227,15 +277,15 @@ impl World {
             breadth,
             factors,
             components,
-            share,
-            scales: scales_now,
+            share: share(&components, &self.signal_weights),
+            scales: regime,
         }
     }
 
     /// The conditions that evidence of a row rests on.
     pub fn conditions(&self, row: &Row, is_market: bool) -> ArrayVec<Condition, CONDITIONS> {
         let (view, proof) = (row.view(&self.grid), &self.settings.proof);
-        let signs = self.signs(row, view, self.breadth_of(view, is_market), is_market);
+        let signs = self.signs(row, view, is_market);
         let mut all = ArrayVec::new();
         if is_market && self.universe > 1 {
             all.extend(wide(&signs, proof));
@@ -251,29 +301,29 @@ impl World {
         if is_market { self.breadth.read(&self.grid) } else { u32::from(view.now(FAST).events > 0) }
     }
 
+    #[inline(always)]
     fn strength(&self, signs: &Signs, shown: f64, is_market: bool) -> f64 {
         let proof = &self.settings.proof;
         if is_market { of_market(signs, proof) } else { of_symbol(signs, proof, shown) }
     }
 
     /// What is observed of a row. The minute of the market is that of its majors.
-    fn signs(&self, row: &Row, view: View<'_>, breadth: u32, is_market: bool) -> Signs {
-        let scale = self.settings.proof.minute_scale;
-        let rest = |span| {
-            let money = row.minute.money(span);
-            (money.sum - u64::from(money.event)) as f64
-        };
+    #[inline(always)]
+    fn signs(&self, row: &Row, view: View<'_>, is_market: bool) -> Signs {
+        let [sudden, sustained] = self.significance(row, view);
+        let [fast, slow] = [minute::FAST, minute::SLOW].map(|span| row.minute.money(span));
+        let rest = |money: Money| (money.sum - u64::from(money.event)) as f64;
         Signs {
             moved: self.reference.moved,
-            sudden: row.past.significance(0, view.arrivals(FAST)),
-            sustained: row.past.significance(1, view.arrivals(SLOW)),
+            sudden,
+            sustained,
             dispersion: f64::from(view.arrivals(FAST)),
-            breadth: f64::from(breadth),
+            breadth: f64::from(self.breadth_of(view, is_market)),
             universe: self.universe as f64,
             majors: self.majors.recent(),
-            money: (rest(minute::FAST), rest(minute::SLOW)),
-            seconds: f64::from(row.minute.seconds(10)),
-            weight: if is_market { self.majors.weight(scale) } else { row.minute.weight(scale) },
+            money: (rest(fast), rest(slow)),
+            seconds: f64::from(slow.seconds),
+            weight: self.minute(row, is_market),
         }
     }
 
@@ -286,7 +336,8 @@ impl World {
 
     /// Whether a sampled source shows all it can: a symbol nearly every second.
     fn is_saturated(&self, row: &Row, name: Symbol) -> bool {
-        let busy = if name == Symbol::MARKET { self.majors.busy() } else { row.minute.seconds(10) };
+        let of_row = || row.minute.money(minute::SLOW).seconds;
+        let busy = if name == Symbol::MARKET { self.majors.busy() } else { of_row() };
         row.shown < FULL && busy >= SATURATED
     }
 
@@ -349,6 +400,11 @@ impl World {
             ..Report::empty(name, self.grid.now)
         }
     }
+}
+
+/// What pressure adds: a hint.
+fn pushed(pressure: Option<f64>) -> f64 {
+    pressure.map_or(0.0, |pressure| pressure.min(HINT))
 }
 
 /// Symbols seen in 2 s, each counted in the bucket it was last seen in.
