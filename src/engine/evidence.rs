@@ -130,14 +130,6 @@ pub fn of_symbol(signs: &Signs, proof: &Proof, shown: f64) -> f64 {
     weakest(&sustained(signs, proof, shown)).max(besides(signs, proof))
 }
 
-/// The most that evidence can be without a minute that stands out: every other kind of it is at
-/// most as strong as the significance, here the larger of both windows.
-#[inline]
-#[must_use]
-pub fn at_most(significance: Option<f64>, moved: Option<f64>, proof: &Proof) -> f64 {
-    ascend(surprise(significance, moved), &proof.significance)
-}
-
 #[inline]
 fn besides(signs: &Signs, proof: &Proof) -> f64 {
     lasting(signs, proof).map_or(0.0, |minute| minute.score).max(hint(signs, proof).score)
@@ -146,9 +138,16 @@ fn besides(signs: &Signs, proof: &Proof) -> f64 {
 /// Significance, more where the price has moved.
 #[inline]
 fn surprise(significance: Option<f64>, moved: Option<f64>) -> f64 {
+    significance.unwrap_or(0.0) / ease(moved)
+}
+
+/// The share of the significance that is asked for where the price has moved.
+#[inline]
+#[must_use]
+pub fn ease(moved: Option<f64>) -> f64 {
     let [from, to] = MOVED;
     let moved = moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
-    significance.unwrap_or(0.0) / (1.0 - EASE * moved)
+    1.0 - EASE * moved
 }
 
 /// What a hint rests on: significance, of a dispersed burst.

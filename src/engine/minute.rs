@@ -62,6 +62,12 @@ impl Money {
             event: self.event.max(largest),
         }
     }
+
+    /// Lets go of a second that is not the largest.
+    #[inline]
+    fn without(self, usd: u32) -> Self {
+        Self { seconds: self.seconds - 1, sum: self.sum - u64::from(usd), ..self }
+    }
 }
 
 /// The last minute of one row, or of several together.
@@ -115,15 +121,41 @@ impl Minute {
             self.skip(to);
         }
         while self.head < to {
-            self.head += 1;
-            self.seen <<= 1;
-            self.usd[at(self.head)] = 0;
-            self.largest[at(self.head)] = 0;
-            if self.head.is_multiple_of(MINUTE) {
-                self.end_minute();
-            }
+            self.step();
         }
-        self.before = SPANS.map(|span| self.recount(span, 1));
+    }
+
+    /// Begins the next second.
+    fn step(&mut self) {
+        if self.seen == 0 {
+            self.head += 1;
+        } else {
+            self.pass();
+        }
+        self.usd[at(self.head)] = 0;
+        self.largest[at(self.head)] = 0;
+        if self.head.is_multiple_of(MINUTE) {
+            self.end_minute();
+        }
+    }
+
+    /// The present second joins those before it, and each span lets go of the one that is too old.
+    fn pass(&mut self) {
+        let (now, taken) = (at(self.head), u32::from(self.seen & 1 != 0));
+        self.seen <<= 1;
+        self.head += 1;
+        for (i, span) in SPANS.into_iter().enumerate() {
+            let left = at(self.head.saturating_sub(span));
+            let was_taken = self.seen >> span & 1 != 0;
+            let money = self.before[i].with(taken, self.usd[now], self.largest[now]);
+            let largest = self.usd[left] == money.second || self.largest[left] == money.event;
+            self.before[i] = match was_taken {
+                false => money,
+                // The largest is looked for again only when it has left.
+                true if largest => self.recount(span),
+                true => money.without(self.usd[left]),
+            };
+        }
     }
 
     /// Passes two minutes or more of nothing: the minute that was, one that was empty, and the rest,
@@ -133,6 +165,7 @@ impl Minute {
         let empty = (to / MINUTE - self.head / MINUTE).saturating_sub(2) as f64;
         self.end_minute();
         (self.seen, self.usd, self.largest) = (0, [0; RING], [0; RING]);
+        self.before = Default::default();
         self.end_minute();
         let growing = empty.min(MEMORY - self.minutes);
         let whole = (self.minutes + growing).max(1.0);
@@ -148,7 +181,7 @@ impl Minute {
             self.usual.0 += (seconds - self.usual.0) / self.minutes;
             self.usual.1 += (usd - self.usual.1) / self.minutes;
         }
-        let last = self.recount(MINUTE, 0);
+        let last = self.recount(MINUTE);
         // A minute that was not listened to from its beginning is none.
         self.last =
             (self.head >= self.began + MINUTE).then(|| (f64::from(last.seconds), last.sum as f64));
@@ -189,9 +222,9 @@ impl Minute {
         self.before[span].with(taken, self.usd[now], self.largest[now])
     }
 
-    /// Money of the seconds of ages `from..span`, counted anew.
-    fn recount(&self, span: u64, from: u64) -> Money {
-        let mut seen = self.seen & ((1 << span) - 1) & !((1 << from) - 1);
+    /// The last seconds, as many as the span has, counted anew.
+    fn recount(&self, span: u64) -> Money {
+        let mut seen = self.seen & ((1 << span) - 1);
         let mut money = Money::default();
         while seen != 0 {
             let second = at(self.head - u64::from(seen.trailing_zeros()));
@@ -263,6 +296,21 @@ mod tests {
         assert_eq!(after(|_| 0, |s| 2_520 * u64::from(s == 3)).weight(1.0), None);
         let sliced = after(|_| 0, |s| 110 * u64::from(s < 3)).weight(1.0);
         assert!(sliced < Some(1.2), "{sliced:?}");
+    }
+
+    #[test]
+    fn what_is_kept_is_what_a_recount_finds() {
+        let (mut minute, mut random) = (Minute::new(), 1_u64);
+        let mut second = START;
+        for _ in 0..20_000 {
+            random = random.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(11);
+            let draw = random >> 33;
+            second += [0, 0, 0, 1, 1, 2, 7, 70][draw as usize % 8];
+            minute.advance(second, START);
+            minute.put(second - (draw >> 3) % 64 / (1 + draw % 9), (draw >> 9) % 9 * THOUSAND);
+            let kept = [0, 1, 2].map(|i| minute.money(i));
+            assert_eq!(kept, SPANS.map(|span| minute.recount(span)));
+        }
     }
 
     #[test]

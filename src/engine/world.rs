@@ -5,7 +5,7 @@ use arrayvec::ArrayVec;
 use super::calibration::calibrated;
 use super::delay::Delays;
 use super::evidence::{
-    Condition, HINT, Signs, at_most, hint, lasting, of_market, of_symbol, sustained, wide,
+    Condition, HINT, Signs, ascend, ease, hint, lasting, of_market, of_symbol, sustained, wide,
 };
 use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
@@ -53,6 +53,8 @@ pub struct World {
     pub settings: Settings,
     risk_weights: [f64; FACTOR_COUNT],
     signal_weights: [f64; COMPONENT_COUNT],
+    /// Significance that leads to no level, whatever else there is.
+    calm: f64,
     pub grid: Grid,
     pub reference: Reference,
     pub feeds: Feeds,
@@ -104,6 +106,7 @@ impl World {
         Self {
             risk_weights: settings.risk.factors().map(|factor| factor.weight),
             signal_weights: settings.signal.weights(),
+            calm: calm(settings),
             settings: settings.clone(),
             grid: Grid::at(Nanos(0)),
             reference: Reference::new(&settings.regime),
@@ -207,10 +210,12 @@ impl World {
             return false;
         }
         let [sudden, sustained] = self.significance(row, view);
-        let larger = sudden.zip(sustained).map(|(sudden, sustained)| sudden.max(sustained));
-        let most = at_most(larger, self.reference.moved, &self.settings.proof);
-        let most = weighed(most, 1.0).max(pushed(self.pressure(is_market)));
-        calibrated(most) < self.settings.levels.bounds()[0]
+        let limit = self.calm * ease(self.reference.moved);
+        let is_calm = |significance: Option<f64>| significance.is_none_or(|it| it < limit);
+        let bound = self.settings.levels.bounds()[0];
+        is_calm(sudden)
+            && is_calm(sustained)
+            && self.pressure(is_market).is_none_or(|it| calibrated(it.min(HINT)) < bound)
     }
 
     fn minute(&self, row: &Row, is_market: bool) -> Option<f64> {
@@ -400,6 +405,21 @@ impl World {
             ..Report::empty(name, self.grid.now)
         }
     }
+}
+
+/// The significance below which a row reaches no level in any surroundings. Each step from one to the
+/// other rises, so halving finds it; a hair less, since it is compared after a multiplication.
+fn calm(settings: &Settings) -> f64 {
+    let rungs = &settings.proof.significance;
+    let reaches = |significance| {
+        calibrated(weighed(ascend(significance, rungs), 1.0)) >= settings.levels.bounds()[0]
+    };
+    let (mut below, mut above) = (0.0, rungs[3]);
+    for _ in 0..60 {
+        let middle = (below + above) / 2.0;
+        if reaches(middle) { above = middle } else { below = middle }
+    }
+    below * (1.0 - 1e-9)
 }
 
 /// What pressure adds: a hint.
