@@ -54,7 +54,7 @@ pub struct Money {
 impl Money {
     /// Takes in a second; one without a liquidation is worth nothing.
     #[inline]
-    fn with(self, seconds: u32, usd: u32, largest: u32) -> Self {
+    fn with(self, seconds: u32, (usd, largest): (u32, u32)) -> Self {
         Self {
             seconds: self.seconds + seconds,
             sum: self.sum + u64::from(usd),
@@ -79,8 +79,7 @@ pub struct Minute {
     /// Seconds with a liquidation; the lowest bit is the present one.
     seen: u64,
     /// Value of each second, whole USD, and of its largest event.
-    usd: [u32; RING],
-    largest: [u32; RING],
+    usd: [(u32, u32); RING],
     /// The money of each span without the present second: it changes with the second, and with what
     /// comes late.
     before: [Money; SPANS.len()],
@@ -99,8 +98,7 @@ impl Minute {
             head: 0,
             began: 0,
             seen: 0,
-            usd: [0; RING],
-            largest: [0; RING],
+            usd: [(0, 0); RING],
             before: [Money::default(); SPANS.len()],
             usual: (0.0, 0.0),
             minutes: 0.0,
@@ -132,8 +130,7 @@ impl Minute {
         } else {
             self.pass();
         }
-        self.usd[at(self.head)] = 0;
-        self.largest[at(self.head)] = 0;
+        self.usd[at(self.head)] = (0, 0);
         if self.head.is_multiple_of(MINUTE) {
             self.end_minute();
         }
@@ -141,19 +138,19 @@ impl Minute {
 
     /// The present second joins those before it, and each span lets go of the one that is too old.
     fn pass(&mut self) {
-        let (now, taken) = (at(self.head), u32::from(self.seen & 1 != 0));
+        let (now, taken) = (self.usd[at(self.head)], u32::from(self.seen & 1 != 0));
         self.seen <<= 1;
         self.head += 1;
         for (i, span) in SPANS.into_iter().enumerate() {
-            let left = at(self.head.saturating_sub(span));
+            let left = self.usd[at(self.head.saturating_sub(span))];
             let was_taken = self.seen >> span & 1 != 0;
-            let money = self.before[i].with(taken, self.usd[now], self.largest[now]);
-            let largest = self.usd[left] == money.second || self.largest[left] == money.event;
+            let money = self.before[i].with(taken, now);
+            let largest = left.0 == money.second || left.1 == money.event;
             self.before[i] = match was_taken {
                 false => money,
                 // The largest is looked for again only when it has left.
                 true if largest => self.recount(span),
-                true => money.without(self.usd[left]),
+                true => money.without(left.0),
             };
         }
     }
@@ -164,7 +161,7 @@ impl Minute {
     fn skip(&mut self, to: u64) {
         let empty = (to / MINUTE - self.head / MINUTE).saturating_sub(2) as f64;
         self.end_minute();
-        (self.seen, self.usd, self.largest) = (0, [0; RING], [0; RING]);
+        (self.seen, self.usd) = (0, [(0, 0); RING]);
         self.before = Default::default();
         self.end_minute();
         let growing = empty.min(MEMORY - self.minutes);
@@ -198,16 +195,16 @@ impl Minute {
         let is_new = self.seen & 1 << age == 0;
         self.seen |= 1 << age;
         let usd = (micros / 1_000_000).min(u64::from(u32::MAX)) as u32;
-        let (sum, largest) = (&mut self.usd[at(second)], &mut self.largest[at(second)]);
+        let (sum, largest) = &mut self.usd[at(second)];
         let added = usd.min(u32::MAX - *sum);
         *sum += added;
         *largest = usd.max(*largest);
         if age > 0 {
-            let (sum, largest) = (*sum, *largest);
+            let held = (*sum, *largest);
             for (money, span) in self.before.iter_mut().zip(SPANS) {
                 if age < span {
                     let all = money.sum + u64::from(added);
-                    *money = Money { sum: all, ..money.with(u32::from(is_new), sum, largest) };
+                    *money = Money { sum: all, ..money.with(u32::from(is_new), held) };
                 }
             }
         }
@@ -217,9 +214,8 @@ impl Minute {
     #[inline]
     #[must_use]
     pub fn money(&self, span: usize) -> Money {
-        let now = at(self.head);
         let taken = u32::from(self.seen & 1 != 0);
-        self.before[span].with(taken, self.usd[now], self.largest[now])
+        self.before[span].with(taken, self.usd[at(self.head)])
     }
 
     /// The last seconds, as many as the span has, counted anew.
@@ -227,8 +223,8 @@ impl Minute {
         let mut seen = self.seen & ((1 << span) - 1);
         let mut money = Money::default();
         while seen != 0 {
-            let second = at(self.head - u64::from(seen.trailing_zeros()));
-            money = money.with(1, self.usd[second], self.largest[second]);
+            let second = self.head - u64::from(seen.trailing_zeros());
+            money = money.with(1, self.usd[at(second)]);
             seen &= seen - 1;
         }
         money

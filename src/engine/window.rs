@@ -89,7 +89,8 @@ pub struct Window<T, const LAGS: usize> {
     head: u64,
     tail: T,
     lanes: [Lane<T>; LAGS],
-    buckets: [[T; SLOTS]; LAGS],
+    /// The buckets of one slot lie together, since moving on hands them from lag to lag.
+    buckets: [[T; LAGS]; SLOTS],
 }
 
 impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
@@ -100,7 +101,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
             head: 0,
             tail: T::default(),
             lanes: [Lane::default(); LAGS],
-            buckets: [[T::default(); SLOTS]; LAGS],
+            buckets: [[T::default(); LAGS]; SLOTS],
         }
     }
 
@@ -130,7 +131,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         let passed = (u64::MAX >> (BUCKETS - stride)).rotate_left(shift_of(self.head + 1));
         self.head += stride;
         let entered = slot(self.head);
-        self.tail = self.buckets[LAGS - 1][entered];
+        self.tail = self.buckets[entered][LAGS - 1];
         // Often the only one: not to ask whether it is occupied spares a guess.
         self.pass(entered);
         for slot in ones(self.occupied() & passed & !(1 << entered)) {
@@ -148,8 +149,8 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     #[inline]
     fn pass(&mut self, slot: usize) {
         let mut arriving = T::default();
-        for (lane, buckets) in self.lanes.iter_mut().zip(&mut self.buckets) {
-            let leaving = std::mem::replace(&mut buckets[slot], arriving);
+        for (lane, bucket) in self.lanes.iter_mut().zip(&mut self.buckets[slot]) {
+            let leaving = std::mem::replace(bucket, arriving);
             lane.sum.add(arriving);
             lane.sum.sub(leaving);
             arriving = leaving;
@@ -159,7 +160,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// Adds to a bucket.
     #[inline]
     fn lay(&mut self, lag: usize, slot: usize, value: T) {
-        self.buckets[lag][slot].add(value);
+        self.buckets[slot][lag].add(value);
         let lane = &mut self.lanes[lag];
         lane.sum.add(value);
         lane.occupied |= 1 << slot;
@@ -184,7 +185,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
         let age = self.head.saturating_sub(place);
         if age < BUCKETS * LAGS as u64 {
             let (lag, slot) = (lag_of(age), slot(place));
-            let (kept, lane) = (&mut self.buckets[lag][slot], &mut self.lanes[lag]);
+            let (kept, lane) = (&mut self.buckets[slot][lag], &mut self.lanes[lag]);
             kept.sub(value);
             lane.sum.sub(value);
             if *kept == T::default() {
@@ -224,7 +225,7 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// The bucket just behind lag `lag - 1`.
     #[inline]
     fn behind(&self, lag: usize) -> T {
-        if lag < LAGS { self.buckets[lag][slot(self.head)] } else { self.tail }
+        if lag < LAGS { self.buckets[slot(self.head)][lag] } else { self.tail }
     }
 
     /// Number of the newest bucket.
@@ -256,9 +257,9 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.tail = T::default();
-        for (lane, buckets) in self.lanes.iter_mut().zip(&mut self.buckets) {
+        for (lag, lane) in self.lanes.iter_mut().enumerate() {
             for slot in ones(lane.occupied) {
-                buckets[slot] = T::default();
+                self.buckets[slot][lag] = T::default();
             }
             *lane = Lane::default();
         }
@@ -268,8 +269,8 @@ impl<T: Sum, const LAGS: usize> Window<T, LAGS> {
     #[must_use]
     pub fn recount(&self) -> T {
         let mut sum = T::default();
-        for &bucket in &self.buckets[0] {
-            sum.add(bucket);
+        for lags in &self.buckets {
+            sum.add(lags[0]);
         }
         sum
     }
