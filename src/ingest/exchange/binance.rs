@@ -288,7 +288,11 @@ fn force_order(order: Json<'_>, page: &mut Page<'_>) {
     if amount == Some(0.0) {
         return item.refuse("unfilled");
     }
-    let price = number(stated(average).filter(|field| field.number() != Some(0.0)).or(limit));
+    let average = average.filter(|field| !field.is_blank()).map(Json::number);
+    let price = match average {
+        None | Some(Some(0.0)) => number(limit),
+        Some(average) => average,
+    };
     item.liquidation(Completeness::Sampled, Some(side), price, amount);
 }
 
