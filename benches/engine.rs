@@ -6,7 +6,9 @@
 //! - `to_decision`: every event, up to the decision, and what changes a level. Nothing else is due:
 //!   states and heartbeats are said ten times and once a second for each row at most, however many
 //!   events there are.
-//! - `with_state_reports`: the same with both as they come by default. At 1,000 events a second
+//! - `to_decision_in_alarm`: the same while every row stands at a level, so that all evidence is weighed
+//!   for each event; in a calm market most of it is ruled out at once.
+//! - `with_state_reports`: as `to_decision`, with both as they come by default. At 1,000 events a second
 //!   nearly every event makes its symbol say its state, and some the market too.
 //! - `rescanning`: what a row is judged by, found by walking its last 3,000 events: symbol and market.
 #![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
@@ -16,6 +18,7 @@ mod rescan;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use foreshock::engine::settings::Levels;
 use foreshock::engine::{Engine, Outbox, Settings};
 use foreshock::event::{Body, Event, Price, Side, Stamp, Taker, Usd, VENUES};
 use foreshock::symbol::Symbol;
@@ -129,7 +132,14 @@ fn engine(c: &mut Criterion) {
     group.throughput(Throughput::Elements(1));
     let all = Settings::default();
     let decision = Settings { state_ms: NEVER_MS, heartbeat_ms: NEVER_MS, ..all.clone() };
-    let lines = [("to_decision", &decision), ("with_state_reports", &all)];
+    // A level entered on anything at all, and never left.
+    let levels = Levels { watch: f64::MIN_POSITIVE, ..all.levels.clone() };
+    let alarm = Settings { levels, ..decision.clone() };
+    let lines = [
+        ("to_decision", &decision),
+        ("to_decision_in_alarm", &alarm),
+        ("with_state_reports", &all),
+    ];
     for (per_second, (line, settings)) in
         [1_000, 10_000].into_iter().flat_map(|rate| lines.map(|line| (rate, line)))
     {

@@ -11,6 +11,8 @@
 //! aggregated it is all there is. A flow that has always been so is no news: the minute must stand out
 //! of the mean of the minutes before, in seconds or, where those are nearly all taken, in money.
 
+use super::wheel::Wheel;
+
 /// Seconds in the ring.
 const RING: usize = 64;
 /// Seconds in a minute.
@@ -79,7 +81,7 @@ pub struct Minute {
     /// Seconds with a liquidation; the lowest bit is the present one.
     seen: u64,
     /// Value of each second, whole USD, and of its largest event.
-    usd: [(u32, u32); RING],
+    usd: Wheel<(u32, u32), RING>,
     /// The money of each span without the present second: it changes with the second, and with what
     /// comes late.
     before: [Money; SPANS.len()],
@@ -98,7 +100,7 @@ impl Minute {
             head: 0,
             began: 0,
             seen: 0,
-            usd: [(0, 0); RING],
+            usd: Wheel::new(),
             before: [Money::default(); SPANS.len()],
             usual: (0.0, 0.0),
             minutes: 0.0,
@@ -130,7 +132,7 @@ impl Minute {
         } else {
             self.pass();
         }
-        self.usd[at(self.head)] = (0, 0);
+        self.usd[self.head] = (0, 0);
         if self.head.is_multiple_of(MINUTE) {
             self.end_minute();
         }
@@ -138,11 +140,11 @@ impl Minute {
 
     /// The present second joins those before it, and each span lets go of the one that is too old.
     fn pass(&mut self) {
-        let (now, taken) = (self.usd[at(self.head)], u32::from(self.seen & 1 != 0));
+        let (now, taken) = (self.usd[self.head], u32::from(self.seen & 1 != 0));
         self.seen <<= 1;
         self.head += 1;
         for (i, span) in SPANS.into_iter().enumerate() {
-            let left = self.usd[at(self.head.saturating_sub(span))];
+            let left = self.usd[self.head.saturating_sub(span)];
             let was_taken = self.seen >> span & 1 != 0;
             let money = self.before[i].with(taken, now);
             let largest = left.0 == money.second || left.1 == money.event;
@@ -161,7 +163,7 @@ impl Minute {
     fn skip(&mut self, to: u64) {
         let empty = (to / MINUTE - self.head / MINUTE).saturating_sub(2) as f64;
         self.end_minute();
-        (self.seen, self.usd) = (0, [(0, 0); RING]);
+        (self.seen, self.usd) = (0, Wheel::new());
         self.before = Default::default();
         self.end_minute();
         let growing = empty.min(MEMORY - self.minutes);
@@ -195,7 +197,7 @@ impl Minute {
         let is_new = self.seen & 1 << age == 0;
         self.seen |= 1 << age;
         let usd = (micros / 1_000_000).min(u64::from(u32::MAX)) as u32;
-        let (sum, largest) = &mut self.usd[at(second)];
+        let (sum, largest) = &mut self.usd[second];
         let added = usd.min(u32::MAX - *sum);
         *sum += added;
         *largest = usd.max(*largest);
@@ -215,7 +217,7 @@ impl Minute {
     #[must_use]
     pub fn money(&self, span: usize) -> Money {
         let taken = u32::from(self.seen & 1 != 0);
-        self.before[span].with(taken, self.usd[at(self.head)])
+        self.before[span].with(taken, self.usd[self.head])
     }
 
     /// The last seconds, as many as the span has, counted anew.
@@ -224,7 +226,7 @@ impl Minute {
         let mut money = Money::default();
         while seen != 0 {
             let second = self.head - u64::from(seen.trailing_zeros());
-            money = money.with(1, self.usd[at(second)]);
+            money = money.with(1, self.usd[second]);
             seen &= seen - 1;
         }
         money
@@ -253,11 +255,6 @@ impl Default for Minute {
     fn default() -> Self {
         Self::new()
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "below the length of the ring")]
-fn at(second: u64) -> usize {
-    (second % RING as u64) as usize
 }
 
 #[cfg(test)]

@@ -3,10 +3,13 @@
 //! [`Engine::take`] is a function of the engine's state and one event: the same events give the same
 //! reports, whoever gives the turns. Time is the latest receive time seen; ticks are events. In the
 //! order in which an event passes: [`grid`] finds its buckets, [`symbols`] its row, [`row`] counts it
-//! in [`window`]s and [`seconds`]; [`kinematics`] makes motion of counts, [`factor`] and [`risk`]
-//! scores of motion, [`signal`] a probability and a level; `world` brings them together. [`regime`] and [`quotes`] know what
-//! surrounds it, [`feeds`] who can be heard. [`queue`] holds the rows that still move, [`stage`] is
-//! the engine between its two doors.
+//! in [`window`]s and, by the second, on [`wheel`]s; [`past`] says what is usual, [`minute`] and
+//! [`majors`] what lasts, [`evidence`] how far that is from usual, [`calibration`] how probable a
+//! cascade is, and [`signal`] which level that makes. What is reported besides, [`kinematics`] makes
+//! of counts, and [`factor`] and [`risk`] of motion. `world` brings them together. [`regime`],
+//! [`quotes`] and [`pressure`] know what surrounds it, [`feeds`] who can be heard, [`delay`] what
+//! comes late. [`queue`] holds the rows that still move, [`stage`] is the engine between its two
+//! doors.
 //!
 //! # What is said, and when
 //! A row is looked at on each of its liquidations, and every [`Settings::state_ms`] while it still
@@ -22,6 +25,7 @@ pub mod window;
 pub mod seconds;
 pub mod quotes;
 pub mod row;
+pub mod wheel;
 pub mod past;
 pub mod minute;
 pub mod majors;

@@ -11,6 +11,8 @@
 //! the difference of roots having variance 1 for a Poisson flow of any rate (Anscombe 1948), and the
 //! last root what the flow's own bursts add to it: after many small bursts one more is nothing new.
 
+use super::wheel::Wheel;
+
 /// The most recent seconds, which are not past yet.
 const LAG: u64 = 10;
 /// Seconds from the present to the end of the past.
@@ -34,7 +36,7 @@ pub struct Past {
     seconds: [f64; WINDOWS],
     /// What is usual; `None` while there is too little past.
     usual: Option<Usual>,
-    counts: [u16; RING],
+    counts: Wheel<u16, RING>,
     sum: u64,
     squares: u64,
 }
@@ -52,7 +54,7 @@ impl Past {
     /// Nothing counted; `seconds` are the lengths of the windows.
     #[must_use]
     pub fn new(seconds: [f64; WINDOWS]) -> Self {
-        Self { head: 0, since: 0, seconds, usual: None, counts: [0; RING], sum: 0, squares: 0 }
+        Self { head: 0, since: 0, seconds, usual: None, counts: Wheel::new(), sum: 0, squares: 0 }
     }
 
     /// Moves on to second `to`; `since` is the second listening began in.
@@ -72,7 +74,7 @@ impl Past {
         while self.head < to {
             self.head += 1;
             self.leave(self.head.saturating_sub(SPAN));
-            self.counts[at(self.head)] = 0;
+            self.counts[self.head] = 0;
             self.enter(self.head.saturating_sub(LAG));
         }
     }
@@ -86,7 +88,7 @@ impl Past {
         if age >= LAG {
             self.leave(second);
         }
-        let count = &mut self.counts[at(second)];
+        let count = &mut self.counts[second];
         *count = count.saturating_add(1);
         if age >= LAG {
             self.enter(second);
@@ -97,20 +99,20 @@ impl Past {
     }
 
     fn enter(&mut self, second: u64) {
-        let count = u64::from(self.counts[at(second)]);
+        let count = u64::from(self.counts[second]);
         self.sum += count;
         self.squares += count * count;
     }
 
     fn leave(&mut self, second: u64) {
-        let count = u64::from(self.counts[at(second)]);
+        let count = u64::from(self.counts[second]);
         self.sum -= count;
         self.squares -= count * count;
     }
 
     /// Sums over a past that is shorter than it will be.
     fn young(&self, lag: u64, known: u64) -> (u64, u64) {
-        let seconds = (0..known).map(|i| u64::from(self.counts[at(self.head - lag - i)]));
+        let seconds = (0..known).map(|i| u64::from(self.counts[self.head - lag - i]));
         seconds.fold((0, 0), |(sum, squares), count| (sum + count, squares + count * count))
     }
 
@@ -146,11 +148,6 @@ impl Past {
 #[inline]
 fn root(arrivals: f64) -> f64 {
     (arrivals + 0.375).sqrt()
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "below the length of the ring")]
-fn at(second: u64) -> usize {
-    (second % RING as u64) as usize
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! when it is whole and leaves when its span has passed.
 
 use super::settings::Rhythm;
+use super::wheel::Wheel;
 use crate::event::{VENUE_COUNT, VENUES, Venue};
 
 /// Seconds that clustering looks at.
@@ -30,8 +31,8 @@ pub struct Seconds {
     head: u64,
     long: Long,
     short: Short,
-    all: [u16; LONG_RING],
-    venues: [Venues; SHORT_RING],
+    all: Wheel<u16, LONG_RING>,
+    venues: Wheel<Venues, SHORT_RING>,
     /// Branching ratio; `None` while there is too little.
     pub clustering: Option<f64>,
     /// Mean correlation over pairs of live venues; `None` when there is no pair.
@@ -57,8 +58,8 @@ impl Seconds {
             head: 0,
             long: Long::default(),
             short: Short::default(),
-            all: [0; LONG_RING],
-            venues: [[0; VENUE_COUNT]; SHORT_RING],
+            all: Wheel::new(),
+            venues: Wheel::new(),
             clustering: None,
             correlation: None,
         }
@@ -85,20 +86,20 @@ impl Seconds {
         while self.head < to {
             self.close();
             self.head += 1;
-            self.all[at::<LONG_RING>(self.head)] = 0;
-            self.venues[at::<SHORT_RING>(self.head)] = [0; VENUE_COUNT];
+            self.all[self.head] = 0;
+            self.venues[self.head] = [0; VENUE_COUNT];
         }
     }
 
     /// The second at the head is whole now, and another one as old as the span leaves it.
     fn close(&mut self) {
-        self.long.add(self.all[at::<LONG_RING>(self.head)]);
-        self.short.add(&self.venues[at::<SHORT_RING>(self.head)]);
+        self.long.add(self.all[self.head]);
+        self.short.add(&self.venues[self.head]);
         if let Some(second) = self.head.checked_sub(LONG as u64) {
-            self.long.sub(self.all[at::<LONG_RING>(second)]);
+            self.long.sub(self.all[second]);
         }
         if let Some(second) = self.head.checked_sub(SHORT as u64) {
-            self.short.sub(&self.venues[at::<SHORT_RING>(second)]);
+            self.short.sub(&self.venues[second]);
         }
     }
 
@@ -107,7 +108,7 @@ impl Seconds {
     pub fn put(&mut self, second: u64, venue: Venue) {
         let age = self.head.saturating_sub(second);
         if age <= LONG as u64 {
-            let count = &mut self.all[at::<LONG_RING>(second)];
+            let count = &mut self.all[second];
             if *count < u16::MAX {
                 if age > 0 {
                     self.long.more(*count);
@@ -116,7 +117,7 @@ impl Seconds {
             }
         }
         if age <= SHORT as u64 {
-            let counts = &mut self.venues[at::<SHORT_RING>(second)];
+            let counts = &mut self.venues[second];
             if counts[venue.index()] < u16::MAX {
                 if age > 0 {
                     self.short.more(counts, venue.index());
@@ -131,7 +132,7 @@ impl Seconds {
     pub fn by_venue(&self) -> [u32; VENUE_COUNT] {
         let mut sums = [0; VENUE_COUNT];
         for second in self.head.saturating_sub(LEAD - 1)..=self.head {
-            let counts = &self.venues[at::<SHORT_RING>(second)];
+            let counts = &self.venues[second];
             for (sum, &count) in sums.iter_mut().zip(counts) {
                 *sum += u32::from(count);
             }
@@ -175,11 +176,6 @@ impl Default for Seconds {
     fn default() -> Self {
         Self::new()
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "below the length of a ring")]
-fn at<const RING: usize>(second: u64) -> usize {
-    (second % RING as u64) as usize
 }
 
 #[expect(clippy::cast_precision_loss, reason = "300 counts of 16 bits")]
