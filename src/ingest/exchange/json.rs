@@ -1,13 +1,15 @@
 //! JSON as a tape of nodes, walked without building anything.
 //!
 //! A frame is copied into a padded buffer of our own, simd-json checks it and writes one node per
-//! value into a tape that is reused, and [`Json`] walks that tape. Nothing here depends on the order
+//! value into a tape that is reused, and [`Json`] walks that tape. What is [`plain`] needs neither
+//! the copy nor all that simd-json is ready for, and gets onto the same tape by itself. Nothing here depends on the order
 //! of keys; of a key that occurs twice, the first counts; keys that differ in case are different.
 //! After the first frames no call allocates.
 
 use std::fmt;
 use std::mem;
 
+use super::plain;
 use simd_json::{Buffers, ErrorType, INPUT_PADDING, Node, StaticNode, Tape};
 
 /// Largest frame that is read, bytes.
@@ -28,13 +30,15 @@ pub struct Scratch {
     bytes: Vec<u8>,
     buffers: Buffers,
     nodes: Vec<Node<'static>>,
+    /// Whether plain frames are read without simd-json.
+    pub plain: bool,
 }
 
 impl Scratch {
     /// For the answer of a listing, once: larger than a frame may be, and nothing kept warm.
     pub fn for_listing() -> Self {
         let buffers = Buffers::with_max_depth(0, DEPTH_MAX);
-        Self { limit: LISTING_MAX, bytes: Vec::new(), buffers, nodes: Vec::new() }
+        Self { limit: LISTING_MAX, bytes: Vec::new(), buffers, nodes: Vec::new(), plain: false }
     }
 
     /// Parses a frame and hands its root to `walk`.
@@ -51,10 +55,16 @@ impl Scratch {
             len if len > self.limit => return Err("too_large"),
             _ => {}
         }
+        let mut tape = Tape(mem::take(&mut self.nodes)).reset();
+        if self.plain && plain::fill(frame, &mut tape.0).is_some() {
+            let answer = walk(Json(&tape.0));
+            self.nodes = tape.reset().0;
+            return Ok(answer);
+        }
+        let mut tape = tape.reset();
         self.bytes.clear();
         self.bytes.extend_from_slice(frame);
         self.bytes.resize(frame.len() + INPUT_PADDING, b' ');
-        let mut tape = Tape(mem::take(&mut self.nodes)).reset();
         let filled =
             simd_json::fill_tape_padded(&mut self.bytes, frame.len(), &mut self.buffers, &mut tape);
         let answer = match filled {
@@ -82,6 +92,7 @@ impl Default for Scratch {
             bytes: Vec::with_capacity(WARM_BYTES + INPUT_PADDING),
             buffers: Buffers::with_max_depth(WARM_BYTES, DEPTH_MAX),
             nodes: Vec::new(),
+            plain: false,
         };
         let dense = [b"[0", &b",\"123\"".repeat(WARM_BYTES / 6)[..], b"]"].concat();
         let nested = [b"[".repeat(DEPTH_MAX - 1), b"]".repeat(DEPTH_MAX - 1)].concat();
@@ -89,6 +100,7 @@ impl Default for Scratch {
             let read = scratch.read(&frame, |_| ());
             debug_assert_eq!(read, Ok(()), "the warm-up frame is JSON");
         }
+        scratch.plain = true;
         scratch
     }
 }

@@ -4,6 +4,7 @@
 //! row in that table and one in [`Venue`].
 
 pub mod json;
+mod plain;
 mod page;
 pub mod tops;
 mod binance;
