@@ -2,16 +2,18 @@
 //!
 //! A socket sends a [`Call`] and goes on taking turns; a dial thread answers with a WebSocket that
 //! never waits again, or with a [`Refusal`] in words. There are several threads, because a resolver
-//! that hangs cannot be interrupted and must not hold up the other feeds.
+//! that hangs cannot be interrupted and must not hold up the other feeds. Each step has a deadline of
+//! its own, and a refusal begins with the step that failed:
 //!
 //! ```text
-//! resolve (the resolver's own time) ─▶ connect, 2 s over all addresses ─▶ TLS + upgrade, 3 s in all
+//! dns:  ─▶ connect to:            ─▶ tls: ─▶ upgrade: (http:)
+//! 2 s      2 s over all addresses    2 s     3 s from the beginning of TLS
 //! ```
 //!
 //! Certificates are always checked; there is no switch to leave that out. `ws://` is for loopback.
 
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -27,11 +29,14 @@ use tungstenite::{HandshakeError, WebSocket};
 
 use super::backoff::Pace;
 use super::line::Refusal;
+use super::resolve::Resolver;
 use super::wire::{Pipe, Wire};
 use crate::event::{VENUE_COUNT, Venue};
 use crate::time::Nanos;
 
 const CONNECT: Duration = Duration::from_secs(2);
+const SECURE: Duration = Duration::from_secs(2);
+/// From the beginning of TLS.
 const UPGRADE: Duration = Duration::from_secs(3);
 /// Calls waiting for a dial thread.
 const CALLS: usize = 64;
@@ -186,8 +191,11 @@ impl Dialer {
 }
 
 fn work(calls: &Receiver<Call>, trust: &Trust) {
+    let resolver = Resolver::start();
     for call in calls {
-        let answer = dial(&call.endpoint, call.last, call.nth, trust);
+        let resolver = resolver.as_ref().map_err(|e| reason("dns", e));
+        let answer = resolver
+            .and_then(|resolver| reach(&call.endpoint, call.last, call.nth, trust, resolver));
         // The caller may have stopped meanwhile; the connection is then dropped here.
         drop(call.answer.try_send(answer));
     }
@@ -198,25 +206,40 @@ fn work(calls: &Receiver<Call>, trust: &Trust) {
 /// # Errors
 /// Says in words why not.
 pub fn dial(endpoint: &Endpoint, last: Option<SocketAddr>, nth: usize, trust: &Trust) -> Answer {
-    let mut addresses = resolve(endpoint, last)?;
+    let resolver = Resolver::start().map_err(|e| reason("dns", &e))?;
+    reach(endpoint, last, nth, trust, &resolver)
+}
+
+fn reach(
+    endpoint: &Endpoint,
+    last: Option<SocketAddr>,
+    nth: usize,
+    trust: &Trust,
+    resolver: &Resolver,
+) -> Answer {
+    let mut addresses = resolve(endpoint, last, resolver)?;
     let first = nth % addresses.len().max(1);
     addresses.rotate_left(first);
     let (tcp, peer) = connect(&addresses)?;
-    let pipe = Pipe::new(tcp, Instant::now() + UPGRADE).map_err(|e| reason("tcp", &e))?;
-    let wire = if endpoint.tls { secure(pipe, endpoint, trust)? } else { Wire::Plain(pipe) };
+    let began = Instant::now();
+    let pipe = Pipe::new(tcp, began + SECURE).map_err(|e| reason("tcp", &e))?;
+    let mut wire = if endpoint.tls { secure(pipe, endpoint, trust)? } else { Wire::Plain(pipe) };
+    wire.pipe_mut().until(began + UPGRADE);
     let mut socket = upgrade(wire, endpoint)?;
     socket.get_mut().pipe_mut().free().map_err(|e| reason("tcp", &e))?;
     Ok(Box::new(Opened { socket, peer }))
 }
 
-fn resolve(endpoint: &Endpoint, last: Option<SocketAddr>) -> Result<Vec<SocketAddr>, Refusal> {
-    let found = (endpoint.host.as_str(), endpoint.port).to_socket_addrs();
-    let mut addresses: Vec<SocketAddr> = match found {
-        Ok(found) => found.collect(),
-        Err(e) => {
-            let why = format!("dns: {}: {e}", endpoint.host);
-            last.map(|last| vec![last]).ok_or_else(|| Refusal::new(why))?
-        }
+fn resolve(
+    endpoint: &Endpoint,
+    last: Option<SocketAddr>,
+    resolver: &Resolver,
+) -> Result<Vec<SocketAddr>, Refusal> {
+    let found = resolver.resolve(&endpoint.host, endpoint.port);
+    let mut addresses = match (found, last) {
+        (Ok(found), _) => found,
+        (Err(_), Some(last)) => vec![last],
+        (Err(why), None) => return Err(Refusal::new(why)),
     };
     addresses.retain(|address| endpoint.tls || address.ip().is_loopback());
     if addresses.is_empty() {
@@ -396,9 +419,49 @@ mod tests {
     fn a_name_that_leads_off_the_machine_is_not_called_without_tls() {
         let host = "192.0.2.1".to_owned();
         let mut endpoint = Endpoint { url: String::new(), host, port: 9, tls: false };
-        assert!(resolve(&endpoint, None).is_err());
+        let resolver = Resolver::start().unwrap();
+        assert!(resolve(&endpoint, None, &resolver).is_err());
         endpoint.tls = true;
-        assert_eq!(resolve(&endpoint, None).map(|found| found.len()), Ok(1));
+        assert_eq!(resolve(&endpoint, None, &resolver).map(|found| found.len()), Ok(1));
+    }
+
+    fn refusal_of(url: &str, last: Option<SocketAddr>) -> String {
+        let (endpoint, trust) = (Endpoint::parse(url).unwrap(), Trust::new(None).unwrap());
+        dial(&endpoint, last, 0, &trust).unwrap_err().why
+    }
+
+    #[test]
+    fn f18_every_step_has_a_deadline_and_says_its_name() {
+        // Accepts nobody, and holds one connection that is not accepted: the next is not answered.
+        let full =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        full.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        full.listen(0).unwrap();
+        let at = full.local_addr().unwrap().as_socket().unwrap();
+        let _held = TcpStream::connect(at).unwrap();
+        let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = mute.local_addr().unwrap().port();
+        let steps = [
+            (format!("wss://no.such.host.invalid:{port}/"), None, "dns: no.such.host.invalid: "),
+            (format!("ws://{at}/"), None, "connect to 127.0.0.1:"),
+            (format!("wss://127.0.0.1:{port}/"), None, "tls: no answer in time"),
+            (format!("ws://127.0.0.1:{port}/"), None, "upgrade: no answer in time"),
+            // What the resolver does not know any more, the last address still does.
+            (
+                format!("wss://no.such.host.invalid:{port}/"),
+                mute.local_addr().ok(),
+                "tls: no answer in time",
+            ),
+        ];
+        thread::scope(|scope| {
+            for (url, last, step) in steps {
+                scope.spawn(move || {
+                    let why = refusal_of(&url, last);
+                    assert!(why.starts_with(step), "{url}: {why}");
+                    assert!(step != "connect to 127.0.0.1:" || why.ends_with("no answer in time"));
+                });
+            }
+        });
     }
 
     #[test]

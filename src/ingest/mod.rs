@@ -20,6 +20,7 @@ pub mod twins;
 pub mod coverage;
 pub mod content;
 pub mod wire;
+pub mod resolve;
 pub mod dial;
 pub mod retired;
 pub mod socket;

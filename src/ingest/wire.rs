@@ -42,6 +42,11 @@ impl Pipe {
         Ok(Self { tcp, deadline: Some(deadline), allowance: usize::MAX, taken: 0, dry: false })
     }
 
+    /// May wait until `deadline` from here on.
+    pub fn until(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
+    }
+
     /// Never waits from here on.
     ///
     /// # Errors
