@@ -302,7 +302,7 @@ impl World {
             let told = &mut self.told[id];
             told.delivered += 1;
             let mut event = liquidation(id, told.at, line.plan().line, mono);
-            if self.twins.is_new(&event, remote.link, mono) {
+            if self.twins.is_new(&event, None, remote.link, mono) {
                 told.passed += 1;
                 self.coverage.mark(&mut event);
                 told.flagged = event.flags.has(Flags::GAP);

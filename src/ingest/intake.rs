@@ -58,16 +58,31 @@ pub struct Counts {
 #[derive(Debug)]
 struct Batch {
     events: Vec<Event>,
+    /// The venue's number of each event, where it gives one.
+    ids: Vec<Option<u64>>,
     refused: Tally,
 }
 
 impl Items for Batch {
-    fn event(&mut self, event: Event, _: Origin<'_>) {
+    fn event(&mut self, event: Event, origin: Origin<'_>) {
         self.events.push(event);
+        self.ids.push(origin.id);
     }
 
     fn refuse(&mut self, reason: &'static str) {
         self.refused.add(reason, 1);
+    }
+}
+
+impl Batch {
+    fn new() -> Self {
+        let (events, ids) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+        Self { events, ids, refused: Tally::default() }
+    }
+
+    fn clear(&mut self) {
+        self.events.clear();
+        self.ids.clear();
     }
 }
 
@@ -85,10 +100,9 @@ impl Intake {
                 *slot = Some(desk);
             }
         }
-        let batch = Batch { events: Vec::with_capacity(BATCH), refused: Tally::default() };
         Self {
             desks,
-            batch,
+            batch: Batch::new(),
             age_gate_ms,
             counts: Default::default(),
             rare: false,
@@ -110,7 +124,7 @@ impl Intake {
 
     /// Parses one frame. The events live until the next call.
     pub fn frame(&mut self, frame: &Frame<'_>) -> (Verdict, &mut [Event]) {
-        self.batch.events.clear();
+        self.batch.clear();
         let verdict = self.parse(frame);
         place(&mut self.batch.events, frame, self.age_gate_ms);
         let liquidation = |event: &Event| matches!(event.body, Body::Liquidation { .. });
@@ -128,10 +142,11 @@ impl Intake {
 
     fn remove_twins(&mut self, frame: &Frame<'_>) {
         let Some(twins) = self.twins.get_mut(frame.venue.index()) else { return };
-        let Batch { events, refused } = &mut self.batch;
+        let Batch { events, ids, refused } = &mut self.batch;
         let (link, now) = (frame.link, frame.received.mono);
         let before = events.len();
-        events.retain(|event| twins.is_new(event, link, now));
+        let mut ids = ids.iter().copied();
+        events.retain(|event| twins.is_new(event, ids.next().flatten(), link, now));
         if events.len() < before {
             refused.add("duplicate", (before - events.len()) as u64);
         }
@@ -140,7 +155,7 @@ impl Intake {
     /// Parses one recorded frame that does not say when it was received: that is taken to be its
     /// newest venue time, or `earliest` where that is later.
     pub fn undated(&mut self, venue: Venue, bytes: &[u8], earliest: Nanos) -> &[Event] {
-        self.batch.events.clear();
+        self.batch.clear();
         let mut frame = Frame { venue, line: 0, link: ALONE, bytes, received: Now::default() };
         let verdict = self.parse(&frame);
         let newest = self.batch.events.iter().filter_map(|event| event.stamp.venue_ms()).max();

@@ -1,20 +1,28 @@
 //! Tells what two connections of a venue both carry from what happened twice.
 //!
 //! The same venue may be heard twice: over two lines, over two links while one replaces the other, or
-//! because it sends recent trades again on subscribing. Two equal events on *one* connection are two
-//! events; the same event on two connections is one. So for every event the connections are counted
-//! apart, and an event passes when its own connection has shown it more often than it has passed:
+//! because it sends recent trades and fills again on subscribing. Where the venue numbers a trade, its
+//! number decides: what has the same one happened once, whoever says it. Where it does not, two equal
+//! events on *one* connection are two events and the same event on two connections is one. So the
+//! connections are counted apart, and an event passes when its own connection has shown it more often
+//! than it has passed:
 //!
 //! ```text
-//! passed(key) = max over connections of count(key, connection)
-//! key         = route, symbol, venue time, kind, side, price, value
+//! numbered    passed(key) = 1                                key = symbol, venue time, kind, number
+//! others      passed(key) = max over connections of count(key, connection)
+//!                           key = route, symbol, venue time, kind, side, price, value
 //! ```
+//!
+//! What is kept out of the rates (history, a snapshot, a suspicion) is no proof that the event was
+//! counted: the first telling that counts passes after it. So a suspected liquidation and its
+//! confirmation both pass and one of them counts; a suspicion about what is confirmed already does not
+//! pass.
 //!
 //! Events without a venue time are states, not occurrences, and always pass. The memory is fixed: rows
 //! of eight, the oldest of a row gives way.
 
 use super::line::ROUTES_MAX;
-use crate::event::Event;
+use crate::event::{Body, Event, Flags};
 use crate::ledger::Ledger;
 use crate::record::event_words;
 use crate::time::Nanos;
@@ -39,11 +47,17 @@ pub const fn link_of(line: u8, nth: u32) -> u32 {
     (line as u32) << 24 | nth & 0xff_ffff
 }
 
+/// Told, and kept out of the rates.
+const UNCOUNTED: Flags = Flags::BACKFILL.with(Flags::SNAPSHOT).with(Flags::SUSPECTED);
+
 /// What has passed lately, of one venue.
 #[derive(Debug)]
 pub struct Twins {
     entries: Box<[Entry]>,
     lines: [Race; LINES],
+    /// Liquidations that were suspected, and those of them that the venue confirmed.
+    suspected: u64,
+    confirmed: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,7 +66,12 @@ struct Entry {
     /// When it first came, and over which connection.
     at: Nanos,
     first: u32,
+    /// How often it passed, and how often so that it counts.
     passed: u32,
+    counted: u32,
+    /// It was suspected, and a fact was told as well.
+    suspected: bool,
+    confirmed: bool,
     counts: [(u32, u32); LINKS],
 }
 
@@ -74,30 +93,36 @@ impl Default for Twins {
         Self {
             entries: vec![Entry::default(); ROW * ROWS].into_boxed_slice(),
             lines: Default::default(),
+            suspected: 0,
+            confirmed: 0,
         }
     }
 }
 
 impl Twins {
-    /// Whether the event, come over connection `link` at `now`, has not been passed before.
-    pub fn is_new(&mut self, event: &Event, link: u32, now: Nanos) -> bool {
+    /// Whether the event, numbered `id` by the venue and come over connection `link` at `now`, has not
+    /// been passed before.
+    pub fn is_new(&mut self, event: &Event, id: Option<u64>, link: u32, now: Nanos) -> bool {
         let Some(ms) = event.stamp.venue_ms().filter(|_| link != ALONE) else { return true };
-        let key = key(event, ms, link);
+        let key = id.map_or_else(|| key(event, ms, link), |id| numbered_key(event, ms, id));
         let row = usize::try_from(key >> 32).unwrap_or(0) % ROWS * ROW;
         let Some(row) = self.entries.get_mut(row..row + ROW) else { return true };
-        if let Some(known) = row.iter_mut().find(|entry| entry.key == key) {
-            let (first, lead) = (known.first, now.since(known.at));
-            let new = known.again(link);
-            if !new {
-                self.race(first, link, lead);
-            }
-            return new;
+        let known = row.iter().position(|entry| entry.key == key);
+        let place = known.or_else(|| (0..ROW).min_by_key(|&i| row.get(i).map(|entry| entry.at)));
+        let Some(entry) = place.and_then(|place| row.get_mut(place)) else { return true };
+        if known.is_none() {
+            *entry = Entry { key, at: now, first: link, ..Entry::default() };
         }
-        if let Some(oldest) = row.iter_mut().min_by_key(|entry| entry.at) {
-            *oldest = Entry { key, at: now, first: link, ..Entry::default() };
-            oldest.again(link);
+        let count = if id.is_some() { 1 } else { entry.count(link) };
+        let new = entry.passes(count, !event.flags.has(UNCOUNTED));
+        let (first, lead) = (entry.first, now.since(entry.at));
+        let (suspected, confirmed) = entry.suspect(event.flags.has(Flags::SUSPECTED));
+        self.suspected += u64::from(suspected);
+        self.confirmed += u64::from(confirmed);
+        if !new {
+            self.race(first, link, lead);
         }
-        true
+        new
     }
 
     fn race(&mut self, first: u32, second: u32, lead: u64) {
@@ -135,42 +160,74 @@ impl Twins {
                 }
             }
         }
+        for (what, n) in [("suspected", self.suspected), ("confirmed", self.confirmed)] {
+            if self.suspected > 0 {
+                ledger.add(&format!("liquidations_{what}{{{venue}}}"), n);
+            }
+        }
     }
 }
 
 impl Entry {
-    /// Counts it once more on `link`; whether that makes it pass.
-    fn again(&mut self, link: u32) -> bool {
+    /// Counts it once more on `link`.
+    fn count(&mut self, link: u32) -> u32 {
         let known = self.counts.iter().position(|(of, _)| *of == link);
         let place = known.or_else(|| {
             // A connection that is long gone gives way: links of a line are numbered upwards.
             let free = self.counts.iter().position(|(of, _)| *of == ALONE);
             free.or_else(|| (0..LINKS).min_by_key(|&i| self.counts.get(i).map(|(_, n)| *n)))
         });
-        let Some(count) = place.and_then(|place| self.counts.get_mut(place)) else { return true };
+        let Some(count) = place.and_then(|place| self.counts.get_mut(place)) else { return 1 };
         let before = if count.0 == link { count.1 } else { 0 };
         *count = (link, before.saturating_add(1));
-        let new = count.1 > self.passed;
-        self.passed = self.passed.max(count.1);
+        count.1
+    }
+
+    /// Whether the `count`th telling passes, one that counts or one that does not.
+    fn passes(&mut self, count: u32, counts: bool) -> bool {
+        let new = count > if counts { self.counted } else { self.passed };
+        self.passed = self.passed.max(count);
+        if counts {
+            self.counted = self.counted.max(count);
+        }
         new
+    }
+
+    /// Whether this is the first suspicion, and whether there is now both a suspicion and a fact.
+    fn suspect(&mut self, suspected: bool) -> (bool, bool) {
+        let first = suspected && !self.suspected;
+        let fact_after = !suspected && self.suspected && !self.confirmed;
+        let confirmed = fact_after || first && self.counted > 0;
+        self.suspected |= suspected;
+        self.confirmed |= confirmed;
+        (first, confirmed)
     }
 }
 
 /// What makes an occurrence, mixed into 64 bits: among the 2^15 that are remembered two different ones
 /// agree by chance less than once in 10^9 runs.
+fn mixed(words: impl IntoIterator<Item = u64>) -> u64 {
+    let step = |hash: u64, word: u64| {
+        let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (x ^ x >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29)
+    };
+    words.into_iter().fold(0, step).max(1)
+}
+
+/// A suspicion does not know the side, and both parties of a trade have its number: of a fill, whose
+/// it is makes a difference, of anything else only the kind.
+fn numbered_key(event: &Event, ms: i64, id: u64) -> u64 {
+    let [head, _, low, high, ..] = event_words(event);
+    let kind = if matches!(event.body, Body::Fill { .. }) { head } else { head & 0xff };
+    mixed([u64::MAX, kind, low, high, ms.cast_unsigned(), id])
+}
+
 fn key(event: &Event, ms: i64, link: u32) -> u64 {
     let [head, _, low, high, _, _, a, b] = event_words(event);
     let line = link >> 24;
     // Two routes may carry contracts of one market; the repaired route is the first.
     let route = if line == u32::from(REPAIR) { 0 } else { line % u32::from(ROUTES_MAX) };
-    let mixed = [head, low, high, ms.cast_unsigned(), a, b].into_iter().fold(
-        u64::from(route),
-        |hash, word| {
-            let x = (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            (x ^ x >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(29)
-        },
-    );
-    mixed.max(1)
+    mixed([u64::from(route), head, low, high, ms.cast_unsigned(), a, b])
 }
 
 #[cfg(test)]
@@ -198,7 +255,9 @@ mod tests {
     const B: u32 = link_of(8, 1);
 
     fn passed(twins: &mut Twins, told: &[(i64, u32)]) -> usize {
-        told.iter().filter(|(ms, link)| twins.is_new(&event(*ms, 5.0), *link, Nanos(1))).count()
+        told.iter()
+            .filter(|(ms, link)| twins.is_new(&event(*ms, 5.0), None, *link, Nanos(1)))
+            .count()
     }
 
     #[test]
@@ -231,10 +290,42 @@ mod tests {
     }
 
     #[test]
+    fn d1_what_has_the_same_number_happened_once_on_however_many_connections() {
+        let mut twins = Twins::default();
+        let mut new = |ms, id, link| twins.is_new(&event(ms, 5.0), Some(id), link, Nanos(1));
+        assert!(new(7, 1, A) && new(7, 2, A), "alike but for their numbers");
+        assert!(!new(7, 1, A) && !new(7, 1, B) && !new(7, 2, link_of(1, 9)));
+        assert!(new(8, 1, A), "a number means something within its millisecond only");
+    }
+
+    #[test]
+    fn a_suspicion_and_its_confirmation_count_once_in_either_order() {
+        let suspicion = |ms| Event { flags: Flags::SUSPECTED, ..event(ms, 5.0) };
+        let mut twins = Twins::default();
+        let mut new = |event: Event, link| twins.is_new(&event, Some(3), link, Nanos(1));
+        assert!(new(suspicion(7), A) && !new(suspicion(7), B));
+        assert!(new(event(7, 5.0), A) && !new(event(7, 5.0), B) && !new(suspicion(7), A));
+        assert!(new(event(8, 5.0), A) && !new(suspicion(8), A));
+        assert!(new(suspicion(9), A));
+        assert_eq!((twins.suspected, twins.confirmed), (3, 2));
+    }
+
+    #[test]
+    fn a_snapshot_is_no_proof_that_an_event_was_counted() {
+        let mut twins = Twins::default();
+        let snapshot = Event { flags: Flags::SNAPSHOT, ..event(7, 5.0) };
+        for id in [None, Some(3)] {
+            assert!(twins.is_new(&snapshot, id, B, Nanos(1)), "{id:?}");
+            assert!(twins.is_new(&event(7, 5.0), id, A, Nanos(1)), "{id:?}");
+        }
+        assert!(!twins.is_new(&event(7, 5.0), Some(3), B, Nanos(1)));
+    }
+
+    #[test]
     fn a_state_without_a_time_always_passes() {
         let mut twins = Twins::default();
         let state = Event { stamp: Stamp::default(), ..event(1, 1.0) };
-        assert!(twins.is_new(&state, A, Nanos(1)) && twins.is_new(&state, B, Nanos(2)));
+        assert!(twins.is_new(&state, None, A, Nanos(1)) && twins.is_new(&state, None, B, Nanos(2)));
     }
 
     #[test]
@@ -242,8 +333,8 @@ mod tests {
         let mut twins = Twins::default();
         for ms in 1..=10 {
             let (first, second) = if ms == 10 { (B, A) } else { (A, B) };
-            assert!(twins.is_new(&event(ms, 5.0), first, Nanos(1_000)));
-            assert!(!twins.is_new(&event(ms, 5.0), second, Nanos(4_000)));
+            assert!(twins.is_new(&event(ms, 5.0), None, first, Nanos(1_000)));
+            assert!(!twins.is_new(&event(ms, 5.0), None, second, Nanos(4_000)));
         }
         assert_eq!(twins.of_line(0), Race { won: 9, lost: 1, lead: 27_000, longest: 3_000 });
         assert_eq!(twins.of_line(8).won, 1);
@@ -256,9 +347,9 @@ mod tests {
             (0..20_000_i64).map(|i| event(1_000 + i % 7, 1.0 + (i / 3) as f64)).collect();
         let mut passed = 0;
         for (i, event) in burst.iter().enumerate() {
-            passed += usize::from(twins.is_new(event, A, Nanos(i as u64 + 1)));
+            passed += usize::from(twins.is_new(event, None, A, Nanos(i as u64 + 1)));
             if let Some(late) = i.checked_sub(500).and_then(|i| burst.get(i)) {
-                passed += usize::from(twins.is_new(late, B, Nanos(i as u64 + 1)));
+                passed += usize::from(twins.is_new(late, None, B, Nanos(i as u64 + 1)));
             }
         }
         assert_eq!(passed, burst.len());

@@ -312,10 +312,11 @@ fn of_family(contract: Option<Contract>, family: Option<Json<'_>>) -> Option<Con
 
 fn agg_trade(json: Json<'_>, page: &mut Page<'_>) {
     fields!(json => symbol = "s", price = "p", quantity = "q", time = "T", maker = "m",
-        family = "st");
+        id = "a", family = "st");
     let Some(mut item) = page.item(symbol, Time::In(time)) else {
         return;
     };
+    item.numbered(id);
     item.terms.contract = of_family(item.terms.contract, family);
     let buyer_is_maker = maker.and_then(Json::flag);
     let taker = buyer_is_maker.map(|maker| if maker { Taker::Sell } else { Taker::Buy });

@@ -310,10 +310,12 @@ fn old_liquidation(row: Json<'_>, page: &mut Page<'_>) {
 }
 
 fn trade(row: Json<'_>, page: &mut Page<'_>) {
-    fields!(row => time = "T", symbol = "s", side = "S", size = "v", price = "p");
+    fields!(row => time = "T", symbol = "s", side = "S", size = "v", price = "p",
+        id = "i");
     let Some(mut item) = page.item(symbol, Time::In(time)) else {
         return;
     };
+    item.numbered(id);
     let taker = match text(side) {
         Some("Buy") => Some(Taker::Buy),
         Some("Sell") => Some(Taker::Sell),

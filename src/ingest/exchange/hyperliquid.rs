@@ -214,8 +214,10 @@ fn taker(side: Option<Json<'_>>) -> Option<Taker> {
 }
 
 fn trade(row: Json<'_>, page: &mut Page<'_>) {
-    fields!(row => coin = "coin", side = "side", price = "px", size = "sz", time = "time");
+    fields!(row => coin = "coin", side = "side", price = "px", size = "sz", time = "time",
+        id = "tid");
     if let Some(mut item) = page.item(coin, Time::In(time)) {
+        item.numbered(id);
         item.trade(taker(side), number(price), number(size));
     }
 }
@@ -284,10 +286,11 @@ fn user_event(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
 
 fn fill(row: Json<'_>, user: Option<&str>, flags: Flags, page: &mut Page<'_>) {
     fields!(row => coin = "coin", price = "px", size = "sz", side = "side", time = "time",
-        dir = "dir", liquidation = "liquidation");
+        dir = "dir", id = "tid", liquidation = "liquidation");
     let Some(mut item) = page.item(coin, Time::In(time)) else {
         return;
     };
+    item.numbered(id);
     item.flag(flags);
     let dir = text(dir).unwrap_or("");
     if NOT_TRADES.contains(&dir) {

@@ -195,6 +195,17 @@ impl<'t> Json<'t> {
         }
     }
 
+    /// What a venue numbers a trade by: a whole number above 0, or any other text mixed into 64 bits.
+    pub fn identity(self) -> Option<u64> {
+        let id = match self.node()? {
+            Node::String(text) => text.parse().unwrap_or_else(|_| mixed(text)),
+            Node::Static(StaticNode::I64(number)) => u64::try_from(*number).ok()?,
+            Node::Static(StaticNode::U64(number)) => *number,
+            _ => return None,
+        };
+        Some(id).filter(|id| *id != 0)
+    }
+
     /// A whole number with all its digits, written as a number or as text.
     pub fn integer(self) -> Option<i64> {
         match self.node()? {
@@ -224,6 +235,12 @@ fn static_number(number: StaticNode) -> Option<f64> {
         StaticNode::U64(number) => Some(number as f64),
         _ => None,
     }
+}
+
+/// FNV-1a; 0 for no text.
+fn mixed(text: &str) -> u64 {
+    let step = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    if text.is_empty() { 0 } else { text.bytes().fold(0xcbf2_9ce4_8422_2325, step) }
 }
 
 /// Splits the value at the front of a run of nodes from the rest.

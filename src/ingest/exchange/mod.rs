@@ -67,6 +67,9 @@ pub struct Origin<'a> {
     pub symbol: &'a str,
     /// Base quantity; `None` when the contract's size is unknown.
     pub quantity: Option<f64>,
+    /// The venue's own number of the trade or fill, or what stands for it in 64 bits; `None` where it
+    /// gives none. Within a market and a millisecond no two have the same.
+    pub id: Option<u64>,
 }
 
 /// Where parsed items go, in the order of the frame.

@@ -243,10 +243,12 @@ fn liquidation(order: Json<'_>, name: Option<Json<'_>>, page: &mut Page<'_>) {
 }
 
 fn trade(row: Json<'_>, arg: Json<'_>, page: &mut Page<'_>) {
-    fields!(row => name = "instId", price = "px", size = "sz", side = "side", time = "ts");
+    fields!(row => name = "instId", price = "px", size = "sz", side = "side", time = "ts",
+        id = "tradeId");
     let Some(mut item) = page.item(name.or_else(|| arg.get("instId")), Time::In(time)) else {
         return;
     };
+    item.numbered(id);
     let taker = match text(side) {
         Some("buy") => Some(Taker::Buy),
         Some("sell") => Some(Taker::Sell),

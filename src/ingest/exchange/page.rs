@@ -100,6 +100,7 @@ pub struct Item<'p> {
     venue: Venue,
     stamp: Stamp,
     flags: Flags,
+    id: Option<u64>,
     out: &'p mut dyn Items,
 }
 
@@ -115,7 +116,12 @@ type Outcome = Result<(), &'static str>;
 impl<'p> Item<'p> {
     fn new(page: &'p mut Page<'_>, name: &'p str, terms: Terms, time: Time<'_>) -> Self {
         let (stamp, flags) = time.read();
-        Self { name, terms, venue: page.venue, stamp, flags, out: &mut *page.out }
+        Self { name, terms, venue: page.venue, stamp, flags, id: None, out: &mut *page.out }
+    }
+
+    /// The venue's own number of it: what has the same one happened once.
+    pub fn numbered(&mut self, id: Option<Json<'_>>) {
+        self.id = id.and_then(Json::identity);
     }
 
     /// Marks all further events of this item.
@@ -260,7 +266,8 @@ impl<'p> Item<'p> {
             flags: self.flags.with(flags),
             completeness,
         };
-        self.out.event(event, Origin { symbol: self.name, quantity: quantity.map(Quantity::get) });
+        let quantity = quantity.map(Quantity::get);
+        self.out.event(event, Origin { symbol: self.name, quantity, id: self.id });
     }
 }
 
