@@ -95,9 +95,7 @@ impl Intake {
         let mut desks: Vec<Option<Desk>> = (0..VENUE_COUNT).map(|_| None).collect();
         for exchange in EXCHANGES {
             if let Some(slot) = desks.get_mut(exchange.venue().index()) {
-                let mut desk = Desk::default();
-                desk.instruments.extend(exchange.built_in());
-                *slot = Some(desk);
+                *slot = Some(Desk::new(exchange));
             }
         }
         Self {
@@ -127,7 +125,9 @@ impl Intake {
         self.batch.clear();
         let verdict = self.parse(frame);
         place(&mut self.batch.events, frame, self.age_gate_ms);
-        let liquidation = |event: &Event| matches!(event.body, Body::Liquidation { .. });
+        let liquidation = |event: &Event| {
+            matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(Flags::SUSPECTED)
+        };
         self.rare = self.batch.events.iter().any(liquidation);
         self.remove_twins(frame);
         self.count(frame.venue, verdict);

@@ -41,8 +41,13 @@ pub struct VenueSettings {
     pub urls: BTreeMap<String, String>,
     /// Another origin for REST: replaces `https://host` of every request.
     pub rest: Option<String>,
-    /// Addresses whose fills are heard.
+    /// Addresses whose fills are heard (Hyperliquid).
     pub addresses: Vec<String>,
+    /// Vaults that take over positions (Hyperliquid): a trade of theirs is a suspected liquidation, and
+    /// their fills are heard as far as the addresses leave room. The venue's own when not set.
+    pub vaults: Option<Vec<String>>,
+    /// Where a node of our own writes its fills (Hyperliquid `--write-fills`): a folder or a file.
+    pub node: Option<PathBuf>,
     /// Lines per route: with 2 whatever comes first counts, and one of them may fail unnoticed.
     pub lines: u8,
     /// When each connection is replaced, every day, `HH:MM` in UTC: the new one is heard before the
@@ -71,6 +76,8 @@ impl Default for VenueSettings {
             urls: BTreeMap::new(),
             rest: None,
             addresses: Vec::new(),
+            vaults: None,
+            node: None,
             lines: 1,
             rotate_at: None,
         }
@@ -79,6 +86,9 @@ impl Default for VenueSettings {
 
 /// Most addresses a venue lets one machine watch.
 const ADDRESSES_MAX: usize = 10;
+
+/// Most vaults whose trades are looked for.
+const VAULTS_MAX: usize = 32;
 
 /// Most lines per route.
 const LINES_MAX: u64 = 2;
@@ -105,7 +115,17 @@ impl Settings {
         Wanted {
             reference: self.reference.iter().filter_map(|base| Symbol::of_base(base)).collect(),
             addresses: self.venue(venue).addresses,
+            vaults: self.vaults(venue),
         }
+    }
+
+    /// The vaults of one venue.
+    #[must_use]
+    pub fn vaults(&self, venue: Venue) -> Vec<String> {
+        self.venue(venue).vaults.unwrap_or_else(|| {
+            let own = exchange(venue).map_or(&[][..], |spoken| spoken.vaults());
+            own.iter().map(|&vault| vault.to_owned()).collect()
+        })
     }
 
     /// Refuses what cannot work.
@@ -153,10 +173,19 @@ impl VenueSettings {
         if self.rotate_at.as_deref().is_some_and(|at| minute_of_day(at).is_none()) {
             return Err(format!("feeds.venues.{name}.rotate_at: must be HH:MM, such as \"03:30\""));
         }
-        match self.addresses.iter().find(|address| !is_address(address)) {
-            Some(bad) => Err(format!("feeds.venues.{name}.addresses: {bad:?} is not 0x + 40 hex")),
-            None => Ok(()),
+        if self.node.is_some() && venue != Venue::Hyperliquid {
+            return Err(format!("feeds.venues.{name}.node: only hyperliquid has node files"));
         }
+        let vaults = self.vaults.as_deref().unwrap_or_default();
+        if vaults.len() > VAULTS_MAX {
+            return Err(format!("feeds.venues.{name}.vaults: at most {VAULTS_MAX}"));
+        }
+        for (key, list) in [("addresses", self.addresses.as_slice()), ("vaults", vaults)] {
+            if let Some(bad) = list.iter().find(|address| !is_address(address)) {
+                return Err(format!("feeds.venues.{name}.{key}: {bad:?} is not 0x + 40 hex"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -205,6 +234,8 @@ mod tests {
             ),
             ("canary_ms = 1", "feeds.canary_ms"),
             ("[venues.hyperliquid]\naddresses = [\"0x12\"]", "0x12"),
+            ("[venues.hyperliquid]\nvaults = [\"0x12\"]", "vaults: \"0x12\""),
+            ("[venues.okx]\nnode = \"x\"", "only hyperliquid"),
         ] {
             let error = parse(text).expect_err(text);
             assert!(error.contains(word), "{text}: {error}");

@@ -96,7 +96,7 @@ impl Setup {
             venue,
             line,
             route: route.name,
-            rare: route.liquidations && !(watched && wanted.addresses.is_empty()),
+            rare: route.liquidations && !(watched && wanted.users().is_empty()),
             answers: subscriptions.iter().map(|frame| exchange.answers(frame)).sum(),
             subscriptions,
             fragile: exchange.fragile(),

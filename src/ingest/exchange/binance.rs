@@ -469,7 +469,7 @@ mod tests {
         known.extend(Binance.built_in());
         let wanted = Wanted {
             reference: vec![crate::symbol::Symbol::of_base("PEPE").unwrap()],
-            addresses: vec![],
+            ..Wanted::default()
         };
         assert_eq!(
             Binance.subscriptions(&MARKET, &known, &wanted),

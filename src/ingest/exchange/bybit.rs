@@ -186,7 +186,7 @@ impl Exchange for Bybit {
     }
 
     fn parse(&self, frame: &[u8], desk: &mut Desk, out: &mut dyn Items) -> Verdict {
-        let Desk { instruments, scratch, tops } = desk;
+        let Desk { instruments, scratch, tops, .. } = desk;
         let mut page = Page { venue: Venue::Bybit, known: instruments, implied, out };
         scratch.read(frame, |json| message(json, &mut page, tops)).unwrap_or_else(Verdict::Rejected)
     }
@@ -518,7 +518,7 @@ mod tests {
         let many = (0..1500).filter_map(|n| Bybit.implied(&format!("COIN{n:04}USDT")));
         known.extend(many);
         let eth = Symbol::of_base("ETH").unwrap();
-        let wanted = Wanted { reference: vec![eth], addresses: vec![] };
+        let wanted = Wanted { reference: vec![eth], ..Wanted::default() };
         let linear = Bybit.subscriptions(&LINEAR, &known, &wanted);
         assert!(linear.first().unwrap().contains(
             r#"["publicTrade.BTCUSDT","tickers.BTCUSDT","publicTrade.ETHUSDT","tickers.ETHUSDT","allLiquidation.BTCUSDT","allLiquidation.ETHUSDT","#

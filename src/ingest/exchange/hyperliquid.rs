@@ -1,8 +1,7 @@
 //! Hyperliquid perpetuals.
 //!
-//! * There is no public feed of liquidations. They show in the fills of addresses that are watched:
-//!   `liquidation` names who was liquidated, and stands in the fills of both parties. The liquidated
-//!   user's own fill sells a long; the other party's fill is the opposite.
+//! * There is no public feed of liquidations. They show in the fills of addresses that are watched, in
+//!   those of the venue's liquidator vaults, and in the files of a node ([`fills`](super::fills)).
 //! * Deleveraging, netting, settlement and dust look like fills and are neither trades nor
 //!   liquidations.
 //! * Recent trades and fills are sent again on subscribing; a snapshot of fills is flagged.
@@ -10,13 +9,14 @@
 //! * `@142` and `PURR/USDC` are spot; `dex:COIN` are perpetuals of other builders, markets of their
 //!   own. Sizes are coins.
 
+use super::fills::{self, VAULTS};
 use super::json::{Json, fields, number, text};
-use super::page::{Item, Level, Page, Time};
+use super::page::{Level, Page, Time};
 use super::{
     Control, Desk, Exchange, Heartbeat, Items, Listing, Route, Verdict, Wanted, listing, names,
     of_no_interest,
 };
-use crate::event::{Completeness, Flags, Side, Taker, Venue};
+use crate::event::{Completeness, Flags, Venue};
 use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, market};
 
 /// Hyperliquid.
@@ -41,10 +41,6 @@ const COINS: [&str; 34] = [
     "BCH", "NEAR", "APT", "ARB", "OP", "FIL", "ATOM", "UNI", "AAVE", "ETC", "INJ", "TIA", "SEI",
     "WLD", "ENA", "HYPE", "WIF", "ORDI", "kPEPE", "kSHIB", "kBONK",
 ];
-
-/// Fills that are no trades, by `dir`.
-const NOT_TRADES: [&str; 4] =
-    ["Auto-Deleveraging", "Net Child Vaults", "Spot Dust Conversion", "Settlement"];
 
 /// Channels of no interest. `allMids` has no bid, ask or mark and comes every five seconds.
 const UNNEEDED: [&str; 24] = [
@@ -87,8 +83,8 @@ impl Exchange for Hyperliquid {
         let frame = |subscription: serde_json::Value| {
             serde_json::json!({"method": "subscribe", "subscription": subscription}).to_string()
         };
-        let addresses = wanted.addresses.iter().take(ADDRESSES_MAX);
-        let fills = addresses.map(|user| serde_json::json!({"type": "userFills", "user": user}));
+        let users = wanted.users().into_iter().take(ADDRESSES_MAX);
+        let fills = users.map(|user| serde_json::json!({"type": "userFills", "user": user}));
         let coins = names(known, wanted, |_| Some(0));
         let context = coins.iter().flat_map(|coin| {
             CONTEXT.map(|channel| serde_json::json!({"type": channel, "coin": coin}))
@@ -113,11 +109,15 @@ impl Exchange for Hyperliquid {
     }
 
     fn sampling(&self, _: &Route) -> &'static str {
-        "fills of the addresses that are configured, at most 10; own and counterparty side told apart"
+        "fills of 10 addresses at most: those configured, then the liquidator vaults (backstop only)"
     }
 
     fn limits(&self) -> &'static str {
         "10 connections, 30 new a minute, 1000 subscriptions, 2000 messages a minute"
+    }
+
+    fn vaults(&self) -> &'static [&'static str] {
+        &VAULTS
     }
 
     fn listings(&self) -> &'static [Listing] {
@@ -137,9 +137,10 @@ impl Exchange for Hyperliquid {
     }
 
     fn parse(&self, frame: &[u8], desk: &mut Desk, out: &mut dyn Items) -> Verdict {
-        let Desk { instruments, scratch, .. } = desk;
+        let Desk { instruments, scratch, vaults, .. } = desk;
         let mut page = Page { venue: Venue::Hyperliquid, known: instruments, implied, out };
-        scratch.read(frame, |json| message(json, &mut page)).unwrap_or_else(Verdict::Rejected)
+        let read = scratch.read(frame, |json| message(json, vaults, &mut page));
+        read.unwrap_or_else(Verdict::Rejected)
     }
 }
 
@@ -164,20 +165,20 @@ fn listed(row: Json<'_>) -> Option<Instrument> {
     Instrument::new(name, implied(name).ok()?)
 }
 
-fn message(json: Json<'_>, page: &mut Page<'_>) -> Verdict {
-    fields!(json => channel = "channel", data = "data");
+fn message(json: Json<'_>, vaults: &[String], page: &mut Page<'_>) -> Verdict {
+    fields!(json => channel = "channel", data = "data", block = "events");
     let Some(channel) = text(channel) else {
-        return Verdict::Rejected("schema");
+        return of_node(json, block, vaults, page);
     };
     match (channel, data) {
         ("pong", _) => Verdict::Control(Control::Pong),
         ("subscriptionResponse", _) => Verdict::Control(Control::Ack),
         ("error", Some(said)) => Verdict::Control(complaint(said)),
-        ("trades", Some(data)) => each(data.rows(), |row| trade(row, page)),
+        ("trades", Some(data)) => each(data.rows(), |row| fills::trade(row, vaults, page)),
         ("bbo", Some(data)) => each(one(data), |data| book(data, page)),
         ("activeAssetCtx", Some(data)) => each(one(data), |data| context(data, page)),
-        ("userFills", Some(data)) => user_fills(data, page),
-        ("user" | "userEvents", Some(data)) => user_event(data, page),
+        ("userFills", Some(data)) => user_fills(data, vaults, page),
+        ("user" | "userEvents", Some(data)) => user_event(data, vaults, page),
         ("error" | "trades" | "bbo" | "activeAssetCtx" | "userFills" | "user", None) => {
             Verdict::Rejected("schema")
         }
@@ -202,24 +203,6 @@ fn each<'t>(rows: Option<impl Iterator<Item = Json<'t>>>, read: impl FnMut(Json<
 fn complaint(said: Json<'_>) -> Control {
     let known = said.text().is_some_and(|said| said.starts_with("Already"));
     if known { Control::Notice } else { Control::Refused }
-}
-
-/// `B` buys, `A` (ask) sells.
-fn taker(side: Option<Json<'_>>) -> Option<Taker> {
-    match text(side)? {
-        "B" => Some(Taker::Buy),
-        "A" => Some(Taker::Sell),
-        _ => None,
-    }
-}
-
-fn trade(row: Json<'_>, page: &mut Page<'_>) {
-    fields!(row => coin = "coin", side = "side", price = "px", size = "sz", time = "time",
-        id = "tid");
-    if let Some(mut item) = page.item(coin, Time::In(time)) {
-        item.numbered(id);
-        item.trade(taker(side), number(price), number(size));
-    }
 }
 
 /// Bid and ask, in this order; `null` where nobody bids or asks.
@@ -258,19 +241,39 @@ fn context(data: Json<'_>, page: &mut Page<'_>) {
     item.open_interest(number(interest), None, None);
 }
 
-fn user_fills(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
+/// A line of a node's files: all fills of a block, or one with its user.
+fn of_node(
+    line: Json<'_>,
+    block: Option<Json<'_>>,
+    vaults: &[String],
+    page: &mut Page<'_>,
+) -> Verdict {
+    match block {
+        Some(pairs) if pairs.is_array() => {
+            pairs.elements().for_each(|pair| fills::of_node(pair, vaults, page));
+        }
+        None if line.elements().next().is_some_and(|user| user.text().is_some()) => {
+            fills::of_node(line, vaults, page);
+        }
+        _ => return Verdict::Rejected("schema"),
+    }
+    Verdict::Decoded
+}
+
+fn user_fills(data: Json<'_>, vaults: &[String], page: &mut Page<'_>) -> Verdict {
     fields!(data => user = "user", fills = "fills", snapshot = "isSnapshot");
     let snapshot = snapshot.and_then(Json::flag) == Some(true);
     let flags = if snapshot { Flags::SNAPSHOT } else { Flags::default() };
     let user = text(user);
-    each(fills.and_then(Json::rows), |row| fill(row, user, flags, page))
+    each(fills.and_then(Json::rows), |row| fills::watched(row, user, flags, vaults, page))
 }
 
 /// Fills again, or a liquidation of which only the value is told, or what is of no interest.
-fn user_event(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
+fn user_event(data: Json<'_>, vaults: &[String], page: &mut Page<'_>) -> Verdict {
     fields!(data => fills = "fills", liquidation = "liquidation");
     if let Some(fills) = fills {
-        return each(fills.rows(), |row| fill(row, None, Flags::default(), page));
+        let flags = Flags::default();
+        return each(fills.rows(), |row| fills::watched(row, None, flags, vaults, page));
     }
     let Some(liquidation) = liquidation else {
         return if data.is_object() {
@@ -282,68 +285,6 @@ fn user_event(data: Json<'_>, page: &mut Page<'_>) -> Verdict {
     let value = number(liquidation.get("liquidated_ntl_pos"));
     page.nameless(Time::Never).liquidation_worth(Completeness::Watched, value);
     Verdict::Decoded
-}
-
-fn fill(row: Json<'_>, user: Option<&str>, flags: Flags, page: &mut Page<'_>) {
-    fields!(row => coin = "coin", price = "px", size = "sz", side = "side", time = "time",
-        dir = "dir", id = "tid", liquidation = "liquidation");
-    let Some(mut item) = page.item(coin, Time::In(time)) else {
-        return;
-    };
-    item.numbered(id);
-    item.flag(flags);
-    let dir = text(dir).unwrap_or("");
-    if NOT_TRADES.contains(&dir) {
-        return item.refuse("no_trade");
-    }
-    let (taken, price, size) = (taker(side), number(price), number(size));
-    match own(dir, user, liquidation) {
-        Party::None => item.fill(taken, price, size),
-        party => liquidated(&mut item, party, taken, price, size),
-    }
-}
-
-/// Whose fill this is, in a liquidation.
-#[derive(Clone, Copy, PartialEq)]
-enum Party {
-    /// No liquidation.
-    None,
-    /// The liquidated user's.
-    Liquidated,
-    /// The other party's.
-    Other,
-    /// The message does not say.
-    Unknown,
-}
-
-fn own(dir: &str, user: Option<&str>, liquidation: Option<Json<'_>>) -> Party {
-    let liquidation = liquidation.filter(|liquidation| liquidation.is_object());
-    let of = liquidation.and_then(|l| l.get("liquidatedUser")).and_then(Json::text);
-    match (user, of) {
-        _ if dir.starts_with("Liquidated ") => Party::Liquidated,
-        _ if liquidation.is_none() => Party::None,
-        (Some(user), Some(of)) if user.eq_ignore_ascii_case(of) => Party::Liquidated,
-        (Some(_), Some(_)) => Party::Other,
-        _ => Party::Unknown,
-    }
-}
-
-fn liquidated(
-    item: &mut Item<'_>,
-    party: Party,
-    taken: Option<Taker>,
-    price: Option<f64>,
-    size: Option<f64>,
-) {
-    let Some(taken) = taken else {
-        return item.refuse("side");
-    };
-    let side = match (party, taken) {
-        (Party::Liquidated, Taker::Sell) | (Party::Other, Taker::Buy) => Some(Side::Long),
-        (Party::Liquidated, Taker::Buy) | (Party::Other, Taker::Sell) => Some(Side::Short),
-        (Party::Unknown | Party::None, _) => None,
-    };
-    item.liquidation(Completeness::Watched, side, price, size);
 }
 
 #[cfg(test)]
@@ -398,6 +339,20 @@ mod tests {
                  refused no_trade",
             ),
             (
+                r#"{"channel":"trades","data":[{"coin":"BTC","side":"A","px":"60000","sz":"0.5","time":1790000000010,"tid":1,"users":["0x2E3D94F0562703b25c83308a05046ddaf9a8dd14","0xab"]},{"coin":"BTC","side":"A","px":"60000","sz":"0.5","time":1790000000010,"tid":2,"users":["0x2e3d94f0562703b25c83308a05046ddaf9a8dd14","0xb0a55f13d22f66e6d495ac98113841b2326e9540"]}]}"#,
+                Verdict::Decoded,
+                "trade BTCUSDT BTC sell 60000 0.5 30000 @1790000000010 complete
+                 liquidation BTCUSDT BTC - 60000 0.5 30000 @1790000000010 unknown suspected
+                 trade BTCUSDT BTC sell 60000 0.5 30000 @1790000000010 complete",
+            ),
+            (
+                r#"{"channel":"userFills","data":{"user":"0x2e3d94f0562703b25c83308a05046ddaf9a8dd14","fills":[{"coin":"BTC","px":"60000","sz":"0.5","side":"B","time":1790000000010,"dir":"Open Long","tid":1,"liquidation":{"liquidatedUser":"0xab","markPx":"1","method":"backstop"}},{"coin":"BTC","px":"60000","sz":"0.5","side":"A","time":1790000000010,"dir":"Close Long","tid":3},{"coin":"BTC","px":"60000","sz":"0.5","side":"A","time":1790000000010,"dir":"Close Long","tid":4,"liquidation":{"liquidatedUser":"0x2e3d94f0562703b25c83308a05046ddaf9a8dd14","markPx":"1","method":"backstop"}}]}}"#,
+                Verdict::Decoded,
+                "liquidation BTCUSDT BTC long 60000 0.5 30000 @1790000000010 watched
+                 fill BTCUSDT BTC sell 60000 0.5 30000 @1790000000010 watched
+                 refused deleveraging",
+            ),
+            (
                 r#"{"channel":"user","data":{"fills":[{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000096,"dir":"Liquidated Isolated Long","liquidation":{"liquidatedUser":"0xcd","markPx":"1","method":"backstop"}},{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000096,"dir":"Close Long","liquidation":{"liquidatedUser":"0xcd","markPx":"1","method":"market"}}]}}"#,
                 Verdict::Decoded,
                 "liquidation ETHUSDT ETH long 2000 1 2000 @1790000000096 watched
@@ -437,6 +392,38 @@ mod tests {
     }
 
     #[test]
+    fn a_node_tells_every_trade_and_every_liquidation_once() {
+        let samples: &[Sample] = &[
+            (
+                r#"{"block_time":"2026-09-21T14:13:20.010","block_number":7,"events":[["0xab",{"coin":"ETH","px":"2000","sz":"1","side":"A","time":1790000000010,"dir":"Close Long","crossed":true,"tid":5,"liquidation":{"liquidatedUser":"0xab","markPx":"1","method":"market"}}],["0xcd",{"coin":"ETH","px":"2000","sz":"1","side":"B","time":1790000000010,"dir":"Open Long","crossed":false,"tid":5,"liquidation":{"liquidatedUser":"0xab","markPx":"1","method":"market"}}],["0xef",{"coin":"BTC","px":"60000","sz":"0.5","side":"B","time":1790000000010,"dir":"Open Long","crossed":true,"tid":6}],["0xcd",{"coin":"BTC","px":"60000","sz":"0.5","side":"A","time":1790000000010,"dir":"Open Short","crossed":false,"tid":6}]]}"#,
+                Verdict::Decoded,
+                "trade ETHUSDT ETH sell 2000 1 2000 @1790000000010 complete
+                 liquidation ETHUSDT ETH long 2000 1 2000 @1790000000010 complete
+                 refused other_side
+                 trade BTCUSDT BTC buy 60000 0.5 30000 @1790000000010 complete
+                 refused other_side",
+            ),
+            (
+                r#"["0xab",{"coin":"ETH","px":"2000","sz":"1","side":"B","time":1790000000010,"dir":"Liquidated Isolated Short","crossed":true,"tid":5,"liquidation":{"liquidatedUser":"0xab","markPx":"1","method":"backstop"}}]"#,
+                Verdict::Decoded,
+                "liquidation ETHUSDT ETH short 2000 1 2000 @1790000000010 complete",
+            ),
+            (
+                r#"{"block_number":8,"events":[["0xe9",{"coin":"AVAX","px":"22","sz":"28","side":"B","time":1790000000010,"dir":"Auto-Deleveraging","crossed":true,"tid":7,"liquidation":{"liquidatedUser":"0x2e3d94f0562703b25c83308a05046ddaf9a8dd14","markPx":"22","method":"backstop"}}],["0x2e3d94f0562703b25c83308a05046ddaf9a8dd14",{"coin":"AVAX","px":"22","sz":"28","side":"A","time":1790000000010,"dir":"Liquidated Cross Long","crossed":false,"tid":7,"liquidation":{"liquidatedUser":"0x2e3d94f0562703b25c83308a05046ddaf9a8dd14","markPx":"22","method":"backstop"}}],7,["0xab"]]}"#,
+                Verdict::Decoded,
+                "refused no_trade
+                 refused deleveraging
+                 refused schema
+                 refused schema",
+            ),
+            (r#"{"block_number":9,"events":[]}"#, Verdict::Decoded, ""),
+            (r#"{"block_number":9,"events":7}"#, Verdict::Rejected("schema"), ""),
+            (r"[7]", Verdict::Rejected("schema"), ""),
+        ];
+        check(&Hyperliquid, samples);
+    }
+
+    #[test]
     fn spot_is_no_market_and_builders_coins_are_their_own() {
         let name = |symbol| told(&Hyperliquid, symbol);
         assert_eq!(name("kPEPE"), "PEPEUSDT Coins(1.0) 1000");
@@ -460,10 +447,14 @@ mod tests {
         known.extend(Hyperliquid.built_in());
         let wanted = Wanted {
             reference: vec![Symbol::of_base("PEPE").unwrap(), Symbol::of_base("NONE").unwrap()],
-            addresses: (0..12).map(|n| format!("0x{n}")).collect(),
+            addresses: (0..8).map(|n| format!("0x{n}")).collect(),
+            vaults: ["0xA", "0x7", "0xa", "0xb", "0xc"].map(str::to_owned).to_vec(),
         };
         let frames = Hyperliquid.subscriptions(&WS, &known, &wanted);
         assert_eq!(frames.len(), ADDRESSES_MAX + 2 * CONTEXT.len());
+        let users: Vec<_> = frames.iter().filter(|frame| frame.contains("userFills")).collect();
+        assert!(users.get(8).is_some_and(|frame| frame.contains("0xA")), "vaults come last");
+        assert!(users.get(9).is_some_and(|frame| frame.contains("0xb")), "none twice");
         assert_eq!(
             frames.last().map(String::as_str),
             Some(

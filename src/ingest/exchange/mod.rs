@@ -11,6 +11,7 @@ mod binance;
 mod bybit;
 mod okx;
 mod hyperliquid;
+mod fills;
 
 use super::instrument::{Instrument, Instruments};
 use crate::event::{Completeness, Event, Venue};
@@ -98,6 +99,22 @@ pub struct Wanted {
     pub reference: Vec<Symbol>,
     /// Addresses whose fills are heard (Hyperliquid).
     pub addresses: Vec<String>,
+    /// Vaults that take over positions; their fills are heard as far as the addresses leave room.
+    pub vaults: Vec<String>,
+}
+
+impl Wanted {
+    /// Everybody whose fills are wanted, none twice, the addresses first.
+    #[must_use]
+    pub fn users(&self) -> Vec<&str> {
+        let mut users: Vec<&str> = Vec::new();
+        for user in self.addresses.iter().chain(&self.vaults) {
+            if !users.iter().any(|known| known.eq_ignore_ascii_case(user)) {
+                users.push(user);
+            }
+        }
+        users
+    }
 }
 
 /// What keeps a connection open from our side.
@@ -127,13 +144,16 @@ pub struct Desk {
     pub scratch: Scratch,
     /// Book tops that a venue sends as differences.
     pub tops: Tops,
+    /// Vaults whose trades are suspected liquidations.
+    pub vaults: Vec<String>,
 }
 
 impl Desk {
-    /// A desk that knows the exchange's built-in instruments.
+    /// A desk that knows the exchange's built-in instruments and vaults.
     #[must_use]
     pub fn new(exchange: &dyn Exchange) -> Self {
-        let mut desk = Self::default();
+        let vaults = exchange.vaults().iter().map(|&vault| vault.to_owned()).collect();
+        let mut desk = Self { vaults, ..Self::default() };
         desk.instruments.extend(exchange.built_in());
         desk
     }
@@ -175,6 +195,10 @@ pub trait Exchange: Sync {
     fn sampling(&self, route: &Route) -> &'static str;
     /// The limits its connections are kept within, in words.
     fn limits(&self) -> &'static str;
+    /// Addresses that take over positions from the liquidated, where the venue shows them.
+    fn vaults(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// REST requests that list its instruments, in order; each answer goes to [`Self::listed`].
     fn listings(&self) -> &'static [Listing];
     /// Instruments in a REST answer. Rows that cannot be used are left out.

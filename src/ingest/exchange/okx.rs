@@ -420,7 +420,7 @@ mod tests {
         known.extend(Okx.built_in());
         let wanted = Wanted {
             reference: vec![Symbol::BTC, Symbol::of_base("NONE").unwrap()],
-            addresses: vec![],
+            ..Wanted::default()
         };
         let frames = Okx.subscriptions(&PUBLIC, &known, &wanted);
         assert_eq!(frames.len(), 1);
