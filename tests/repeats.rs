@@ -260,3 +260,51 @@ fn f22_lines_that_relieve_each_other_leave_no_gap_and_what_neither_heard_is_flag
     let first = reports.iter().find(|(_, gap)| *gap).map(|(at, _)| *at);
     assert!(first.is_some_and(|at| (12_000..13_000).contains(&at)), "{first:?}");
 }
+
+/// The liquidations that count, as the row of the whole market has them in its widest window.
+fn counted(frames: &[(Venue, String)]) -> (usize, u32) {
+    let mut intake = Intake::new(10_000).telling_twins_apart();
+    let mut engine = Engine::new(&Settings::default());
+    let (mut out, mut told, mut most) = (Outbox::new(), 0, 0);
+    for (i, (venue, text)) in (0..).zip(frames) {
+        let (line, link, bytes) = (0, link_of(0, 1), text.as_bytes());
+        let received = Now::at_millis(T + 20 + i);
+        let (_, events) = intake.frame(&Frame { venue: *venue, line, link, bytes, received });
+        let liquidations = events.iter().filter(|e| matches!(e.body, Body::Liquidation { .. }));
+        told += liquidations.count();
+        for event in events {
+            engine.take(event, &mut out);
+        }
+        engine.take(&Event::tick(Nanos::from_millis(T + 2_000 + i * 1_000)), &mut out);
+        most = out.reports().iter().map(|r| r.counts[6]).chain([most]).max().unwrap();
+        out.clear();
+    }
+    (told, most)
+}
+
+#[test]
+fn a_suspected_liquidation_counts_when_it_is_confirmed_and_never_twice() {
+    const VAULT: &str = "0x2e3d94f0562703b25c83308a05046ddaf9a8dd14";
+    let trade = |tid: u64| {
+        let text = format!(
+            r#"{{"channel":"trades","data":[{{"coin":"BTC","side":"A","px":"60000","sz":"1","time":{T},"tid":{tid},"users":["{VAULT}","0xab"]}}]}}"#
+        );
+        (Venue::Hyperliquid, text)
+    };
+    let fill = |tid: u64, liquidation: &str| {
+        let text = format!(
+            r#"{{"channel":"userFills","data":{{"user":"{VAULT}","fills":[{{"coin":"BTC","px":"60000","sz":"1","side":"B","time":{T},"dir":"Open Long","tid":{tid}{liquidation}}}]}}}}"#
+        );
+        (Venue::Hyperliquid, text)
+    };
+    let taken = r#","liquidation":{"liquidatedUser":"0xab","markPx":"60001","method":"backstop"}"#;
+    for (what, frames, expected) in [
+        ("suspected", vec![trade(1)], (1, 0)),
+        ("confirmed", vec![trade(1), fill(1, taken)], (2, 1)),
+        ("told again", vec![trade(1), fill(1, taken), trade(1), fill(1, taken)], (2, 1)),
+        ("known before", vec![fill(1, taken), trade(1)], (1, 1)),
+        ("only unloading", vec![trade(2), fill(2, "")], (1, 0)),
+    ] {
+        assert_eq!(counted(&frames), expected, "{what}");
+    }
+}

@@ -193,7 +193,8 @@ impl Engine {
     }
 
     fn liquidation(&mut self, event: &Event, usd: Option<Usd>, out: &mut Outbox) {
-        if event.flags.has(Flags::BACKFILL.with(Flags::SNAPSHOT)) {
+        // A suspicion is told and not counted: it may be a vault trading out of what it took over.
+        if event.flags.has(Flags::BACKFILL.with(Flags::SNAPSHOT).with(Flags::SUSPECTED)) {
             self.world.tally.add("kept_out_of_rates", 1);
             return;
         }
