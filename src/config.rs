@@ -64,6 +64,8 @@ pub struct Run {
     pub event_ring: usize,
     /// Lines the second ring holds.
     pub output_ring: usize,
+    /// The folder where a run tells how its feeds are; one for each user when not set.
+    pub status: Option<PathBuf>,
 }
 
 impl Default for Run {
@@ -76,11 +78,18 @@ impl Default for Run {
             publish_core: None,
             event_ring: 1 << 16,
             output_ring: 1 << 16,
+            status: None,
         }
     }
 }
 
 impl Run {
+    /// The folder where runs tell how their feeds are.
+    #[must_use]
+    pub fn status(&self) -> PathBuf {
+        self.status.clone().unwrap_or_else(crate::run::status::folder)
+    }
+
     fn check(&self) -> Result<(), String> {
         for (key, size) in [("event_ring", self.event_ring), ("output_ring", self.output_ring)] {
             if !(64..=1 << 22).contains(&size) {

@@ -12,7 +12,8 @@
 
 use super::Frame;
 use super::exchange::{Desk, EXCHANGES, Exchange, Items, Origin, Verdict, exchange};
-use super::twins::{ALONE, REPAIR, Twins};
+use super::settings::Settings;
+use super::twins::{ALONE, REPAIR, Race, Twins};
 use crate::event::{Body, Event, Flags, SPACING_MAX_MS, Stamp, VENUE_COUNT, VENUES, Venue};
 use crate::ledger::{Ledger, Tally};
 use crate::time::{Millis, Nanos, Now};
@@ -113,6 +114,23 @@ impl Intake {
     pub fn telling_twins_apart(mut self) -> Self {
         self.twins.resize_with(VENUE_COUNT, Twins::default);
         self
+    }
+
+    /// Knows the vaults that the settings name.
+    #[must_use]
+    pub fn knowing(mut self, settings: &Settings) -> Self {
+        for exchange in EXCHANGES {
+            if let Some(desk) = self.desk(exchange.venue()) {
+                desk.vaults = settings.vaults(exchange.venue());
+            }
+        }
+        self
+    }
+
+    /// How a line of a venue does against the others.
+    #[must_use]
+    pub fn race(&self, venue: Venue, line: u8) -> Race {
+        self.twins.get(venue.index()).map(|twins| twins.of_line(line)).unwrap_or_default()
     }
 
     /// The desk of a venue, to add instruments to.

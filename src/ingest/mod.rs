@@ -26,6 +26,8 @@ pub mod retired;
 pub mod socket;
 pub mod rest;
 pub mod repair;
+pub mod node;
+pub mod vitals;
 pub mod reader;
 pub mod decode;
 

@@ -12,6 +12,7 @@ use super::exchange::EXCHANGES;
 use super::intake::Intake;
 use super::playback::TICK_NS;
 use super::source::{FeedChange, Heard, Read, Source};
+use super::vitals::{Pulse, Vitals};
 use crate::event::{Body, Completeness, Event, Flags};
 use crate::ledger::Ledger;
 use crate::ring::Outlet;
@@ -35,6 +36,7 @@ pub struct Reader {
     content: Content,
     /// Venues that are mute while others cascade: a set of bits.
     mute: u8,
+    pulse: Option<Pulse>,
 }
 
 /// The first ring, and the books about it.
@@ -94,15 +96,23 @@ impl Reader {
             coverage: Coverage::default(),
             content: Content::default(),
             mute: 0,
+            pulse: None,
         }
+    }
+
+    /// Tells `vitals` once a second how every line is.
+    #[must_use]
+    pub fn telling(mut self, vitals: Sender<Vitals>) -> Self {
+        self.pulse = Some(Pulse::new(vitals));
+        self
     }
 
     /// Reads all sources once.
     fn read(&mut self, now: Now) -> Turn {
-        let Self { sources, intake, door, stamp, notices, coverage, content, .. } = self;
+        let Self { sources, intake, door, stamp, notices, coverage, content, pulse, .. } = self;
         let mut turn = Turn::Done;
         let mut healed = None;
-        for source in sources.iter_mut() {
+        for (n, source) in sources.iter_mut().enumerate() {
             let read = source.read(now, FRAMES_PER_SOURCE, &mut |frame| {
                 let (verdict, events) = intake.frame(&frame);
                 let parsed = stamp().since(frame.received.mono);
@@ -116,7 +126,11 @@ impl Reader {
                 if news > 0 {
                     content.heard(frame.venue, news);
                 }
-                Heard { verdict, rare: intake.held_liquidation() }
+                let rare = intake.held_liquidation();
+                if let Some(pulse) = pulse {
+                    pulse.frame(n, rare, now.mono);
+                }
+                Heard { verdict, rare }
             });
             turn = match (read, turn) {
                 (Read::Frames, _) | (_, Turn::Worked) => Turn::Worked,
@@ -125,6 +139,9 @@ impl Reader {
             };
             while let Some(change) = source.feed() {
                 let gap = coverage.change(&change, now.wall);
+                if let Some(pulse) = pulse {
+                    pulse.change(n, &change, now.mono);
+                }
                 healed = gap.map(|gap| (change.venue, gap)).or(healed);
                 // The engine's coverage is of liquidations: other routes are for people.
                 if change.rare {
@@ -181,6 +198,9 @@ impl Stage for Reader {
         let turn = self.read(now);
         self.compare(now);
         self.tick(now);
+        if let Some(pulse) = &mut self.pulse {
+            pulse.turn(now.mono, |venue, line| self.intake.race(venue, line));
+        }
         turn
     }
 

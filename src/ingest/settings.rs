@@ -85,7 +85,7 @@ impl Default for VenueSettings {
 }
 
 /// Most addresses a venue lets one machine watch.
-const ADDRESSES_MAX: usize = 10;
+pub const ADDRESSES_MAX: usize = 10;
 
 /// Most vaults whose trades are looked for.
 const VAULTS_MAX: usize = 32;

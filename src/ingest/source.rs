@@ -57,6 +57,44 @@ pub struct FeedChange {
     pub why: String,
 }
 
+/// A feed that says nothing, because nothing was configured to be heard: its venue's trades are no
+/// coverage of its liquidations.
+#[derive(Debug)]
+pub struct Unheard {
+    change: Option<FeedChange>,
+    stopped: bool,
+}
+
+impl Unheard {
+    /// Says once that the liquidations of `venue` are not heard on `route`, and why.
+    #[must_use]
+    pub fn new(venue: Venue, line: u8, route: &'static str, why: impl Into<String>) -> Self {
+        let (state, why) = (FeedState::Down, why.into());
+        let change = FeedChange { venue, line, route, rare: true, state, code: 0, why };
+        Self { change: Some(change), stopped: false }
+    }
+}
+
+impl Source for Unheard {
+    fn name(&self) -> String {
+        "unheard".to_owned()
+    }
+
+    fn read(&mut self, _: Now, _: usize, _: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read {
+        if self.stopped { Read::Ended } else { Read::Idle }
+    }
+
+    fn feed(&mut self) -> Option<FeedChange> {
+        self.change.take()
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    fn ledger(&self, _: &mut Ledger) {}
+}
+
 /// Where frames come from.
 pub trait Source: Send {
     /// What it is called in reports: `binance/market`, a file's name.

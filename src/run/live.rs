@@ -14,6 +14,7 @@ use super::account::settle;
 use super::clock::Clock;
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
+use super::status::Board;
 use crate::config::Config;
 use crate::event::Venue;
 use crate::ingest::dial::{Dialer, Trust};
@@ -21,12 +22,13 @@ use crate::ingest::exchange::Exchange;
 use crate::ingest::instrument::Instruments;
 use crate::ingest::intake::{Intake, spoken};
 use crate::ingest::line::ROUTES_MAX;
+use crate::ingest::node::Node;
 use crate::ingest::reader::Reader;
 use crate::ingest::repair::Repair;
 use crate::ingest::rest::Rest;
 use crate::ingest::settings::Settings;
 use crate::ingest::socket::{Setup, Socket};
-use crate::ingest::source::{FeedChange, Source};
+use crate::ingest::source::{FeedChange, Source, Unheard};
 use crate::ring::ring;
 
 /// Feed changes waiting to be printed.
@@ -73,21 +75,33 @@ pub fn listen(
     let (layout, reason) = pipeline::layout(&config.run);
     eprintln!("layout {layout:?}: {reason}");
     let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
-    let mut intake = Intake::new(age_gate_ms).telling_twins_apart();
+    let mut intake = Intake::new(age_gate_ms).telling_twins_apart().knowing(&config.feeds);
     let sources = sources(&config.feeds, &mut intake)?;
     let (outlet, events) = ring(config.run.event_ring);
     let (notices, heard) = bounded(NOTICES);
     let stamp = Box::new(move || clock.mono());
-    let ingest = Box::new(Reader::new(sources, intake, outlet, stamp, notices));
+    let mut reader = Reader::new(sources, intake, outlet, stamp, notices);
+    let board = match Board::open(&config.run.status(), clock) {
+        Ok((board, vitals)) => {
+            reader = reader.telling(vitals);
+            Some(board)
+        }
+        Err(why) => {
+            eprintln!("status: {why}; `foreshock venues` will not show this run");
+            None
+        }
+    };
+    let ingest = Box::new(reader);
     let crew = Pipeline { ingest, events, sinks: Vec::new() }.start(config, clock, stop)?;
-    Ok(attend(crew, &heard, stop, enough))
+    Ok(attend(crew, &heard, stop, board, enough))
 }
 
-/// Prints feed changes until the threads have ended.
+/// Prints feed changes, and shows how the lines are, until the threads have ended.
 pub(super) fn attend(
     crew: Crew,
     notices: &Receiver<FeedChange>,
     stop: &Stop,
+    mut board: Option<Board>,
     mut enough: impl FnMut(u8, Duration) -> bool,
 ) -> Attended {
     let began = Instant::now();
@@ -96,6 +110,9 @@ pub(super) fn attend(
         match notices.recv_timeout(LOOK) {
             Ok(change) => {
                 say(&change);
+                if let Some(board) = &mut board {
+                    board.say(&change);
+                }
                 if change.line == 0 {
                     live &= !change.venue.bit();
                     live |= if change.state.hears() { change.venue.bit() } else { 0 };
@@ -104,6 +121,9 @@ pub(super) fn attend(
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => thread::sleep(LOOK),
+        }
+        if let Some(board) = &mut board {
+            board.turn();
         }
         if enough(live, began.elapsed()) {
             stop.request();
@@ -138,16 +158,19 @@ pub(super) fn sources(
     let rest = Rest::new(pem.as_deref()).map_err(Failure::config)?;
     let enabled: Vec<_> = spoken().filter(|e| feeds.venue(e.venue()).enabled).collect();
     let mut lines = Vec::new();
-    let mut repair: Option<Box<dyn Source>> = None;
+    let mut besides: Vec<Box<dyn Source>> = Vec::new();
     for (exchange, instruments) in ask_all(&enabled, &rest, feeds) {
         if exchange.venue() == Venue::Okx {
             let first: Vec<_> = feeds.reference.iter().map(|base| format!("{base}-USDT")).collect();
             let base = feeds.venue(Venue::Okx).rest;
             let started = Repair::start(rest.clone(), base, &instruments, &first);
             let started = started.map_err(|e| Failure::running(format!("repair thread: {e}")))?;
-            repair = Some(Box::new(started));
+            besides.push(Box::new(started));
         }
-        lines.extend(Setup::of(exchange, feeds, &instruments).map_err(Failure::config)?);
+        let setups = Setup::of(exchange, feeds, &instruments).map_err(Failure::config)?;
+        let rare = setups.iter().any(|setup| setup.plan.rare);
+        besides.extend(beside(exchange.venue(), feeds, rare)?);
+        lines.extend(setups);
         if let Some(desk) = intake.desk(exchange.venue()) {
             desk.instruments = instruments;
         }
@@ -160,7 +183,18 @@ pub(super) fn sources(
     let open = |line| Ok(Box::new(Socket::new(line, dialer.clone())?) as Box<dyn Source>);
     let open =
         |line| open(line).map_err(|e: std::io::Error| Failure::running(format!("poll: {e}")));
-    lines.into_iter().map(open).chain(repair.map(Ok)).collect()
+    lines.into_iter().map(open).chain(besides.into_iter().map(Ok)).collect()
+}
+
+/// What is heard of a venue beside its connections: its node's files; or that nothing is.
+fn beside(venue: Venue, feeds: &Settings, rare: bool) -> Result<Option<Box<dyn Source>>, Failure> {
+    if let Some(at) = feeds.venue(venue).node {
+        let node = Node::start(at).map_err(|e| Failure::running(format!("node thread: {e}")))?;
+        return Ok(Some(Box::new(node)));
+    }
+    let why = "its liquidations are not heard: no address, vault or node is configured";
+    let unheard = || Box::new(Unheard::new(venue, ROUTES_MAX - 1, "fills", why)) as Box<_>;
+    Ok((!rare).then(unheard))
 }
 
 /// Asks every venue for its instruments at once, and says which did not answer.

@@ -18,6 +18,7 @@ pub mod demo;
 pub mod latency;
 pub mod explain;
 pub mod check;
+pub mod status;
 pub mod venues;
 pub mod record;
 

@@ -46,7 +46,8 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     stop_on_signals(&stop)?;
     let deadline = duration.map(|duration| Instant::now() + duration);
     let clock = Clock::start();
-    let mut intake = Intake::new(i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX));
+    let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
+    let mut intake = Intake::new(age_gate_ms).knowing(&config.feeds);
     let writer = Writer::create(file, clock.run().cast_unsigned())
         .map_err(|e| Failure::running(format!("{}: {e}", file.display())))?;
     let sources = live::sources(&config.feeds, &mut intake)?;
@@ -59,7 +60,7 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     let bench = Bench { name: "record".to_owned(), stages, core, idle };
     let crew = Crew::start(vec![bench], clock, &stop)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
-    let attended = live::attend(crew, &heard, &stop, |_, _| {
+    let attended = live::attend(crew, &heard, &stop, None, |_, _| {
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
     });
     let settled = settle(&attended.outcome, &mut std::io::stderr().lock());

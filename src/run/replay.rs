@@ -43,7 +43,8 @@ pub fn replay(
     pipeline::stop_on_signals(&stop)?;
     let recordings: Result<Vec<Box<dyn Recording>>, String> =
         files.iter().map(|path| recording::open(path)).collect();
-    let intake = Intake::new(i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX));
+    let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
+    let intake = Intake::new(age_gate_ms).knowing(&config.feeds);
     let (outlet, events) = ring(config.run.event_ring);
     let duration_ns = duration.map(|d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX));
     let playback = recordings

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::event::{Completeness, Flags, Venue};
 use crate::ingest::instrument::{Contract, Instrument, Instruments, Terms, market};
+use crate::ingest::settings::ADDRESSES_MAX;
 
 /// Hyperliquid.
 pub struct Hyperliquid;
@@ -30,8 +31,6 @@ static LISTINGS: [Listing; 1] =
 
 /// Subscriptions of one address.
 const SUBSCRIPTIONS_MAX: usize = 1000;
-/// Addresses whose fills may be heard at once.
-const ADDRESSES_MAX: usize = 10;
 /// Channels of context per coin.
 const CONTEXT: [&str; 3] = ["trades", "bbo", "activeAssetCtx"];
 

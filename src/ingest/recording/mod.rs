@@ -1,17 +1,19 @@
 //! Recorded input: files that are played back as if they happened now.
 //!
-//! Five forms, told apart by their first bytes (gzip is unpacked first):
+//! Six forms, told apart by their first bytes (gzip is unpacked first):
 //!
 //! | form | first line | what an entry becomes |
 //! |---|---|---|
 //! | [`csv`] liquidations | `ts_ms,recv_ms,exchange,symbol,...` | an event |
 //! | [`csv`] trades | `ts_ms,event_ms,symbol,price,qty,taker_side` | an event |
 //! | [`lines`] raw messages | `{"venue":...,"raw":...}` | a frame, parsed like a live one |
+//! | [`node`] files of a node's fills | `{"block_time":...`, `["0x...` | frames of Hyperliquid |
 //! | [`raw`] capture | the magic of [`capture`] | a frame, with its connection |
 //! | [`journal`] (a file, or a folder of them) | the magic of [`record`] | the engine's input, ticks and all |
 
 pub mod csv;
 pub mod lines;
+pub mod node;
 pub mod journal;
 pub mod raw;
 
@@ -28,7 +30,7 @@ use crate::record;
 use crate::time::{Nanos, Now};
 
 /// Longest line of a text recording, bytes.
-pub const LINE_MAX: usize = 8 << 20;
+pub const LINE_MAX: usize = 64 << 20;
 
 /// One entry of a recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,15 +131,22 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
         text if text.starts_with(capture::MAGIC_BYTES) => {
             Ok(Box::new(raw::CaptureFile::open(path)?))
         }
+        text if node::is_fills(text) => Ok(Box::new(node::NodeFile::new(shown, input))),
+        text if text.starts_with(LZ4) => {
+            Err(format!("{shown}: is packed: unpack it with `lz4 -d`"))
+        }
         text if text.starts_with(b"{") => Ok(Box::new(lines::LineFile::new(shown, input))),
         text if text.starts_with(b"ts_ms,") => Ok(Box::new(csv::CsvFile::new(shown, input)?)),
         [] => Err(format!("{shown}: is empty")),
         _ => Err(format!(
             "{shown}: not a recording: expected JSON lines with a `raw` field, a CSV that starts \
-             with `ts_ms,`, or a foreshock capture or journal"
+             with `ts_ms,`, a node's fills, or a foreshock capture or journal"
         )),
     }
 }
+
+/// How the archives of node files begin.
+const LZ4: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 
 fn starts_with(input: &mut Lines, magic: &[u8]) -> io::Result<bool> {
     Ok(input.fill_buf()?.starts_with(magic))
