@@ -3,7 +3,8 @@
 //! After a pause, or when a venue comes back, what has piled up arrives at once. It did not happen at
 //! once: an event that is much later than its venue's usual delay counts where it happened, which is
 //! its venue time moved by the usual delay, and a backlog spreads over the time it covers. What is
-//! only a little late is left where it arrived, as venues hold events back for up to a second.
+//! only a little late is left where it arrived, as venues hold events back for up to a second; but the
+//! end of a backlog, which is only a little late, counts where it happened like the rest of it.
 //!
 //! The usual delay falls at once, and rises to the least of the last three seconds with news: a backlog
 //! is over before it becomes the rule, while a venue that falls behind under load, which is when
@@ -15,6 +16,8 @@ use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 
 /// An event is late from this much above the usual, ms.
 const LATE_MS: i64 = 2_000;
+/// What comes this soon after a late event and is late at all belongs to the same backlog.
+const BACKLOG: u64 = 500 * NS_PER_MS;
 /// Delay that is assumed before anything was heard, ms.
 const FIRST_MS: i64 = 1_000;
 /// Seconds with news that make a delay the usual one.
@@ -32,11 +35,13 @@ struct Usual {
     /// The least delay of the last seconds with news, the one that is filling first.
     least: [i64; SECONDS + 1],
     second: u64,
+    /// Until when a backlog is taken to arrive.
+    backlog: Nanos,
 }
 
 impl Default for Usual {
     fn default() -> Self {
-        Self { ms: FIRST_MS, least: [FIRST_MS; SECONDS + 1], second: 0 }
+        Self { ms: FIRST_MS, least: [FIRST_MS; SECONDS + 1], second: 0, backlog: Nanos(0) }
     }
 }
 
@@ -49,7 +54,10 @@ impl Delays {
         let delay = event.received.millis() - venue_ms;
         usual.hear(delay, event.received.0 / NS_PER_S);
         let late = delay - usual.ms;
-        if late < LATE_MS {
+        if late >= LATE_MS {
+            usual.backlog = event.received.plus(BACKLOG);
+        }
+        if late <= 0 || late < LATE_MS && event.received >= usual.backlog {
             return (at, false);
         }
         let late_ns = u64::try_from(late).unwrap_or(0) * NS_PER_MS;
@@ -95,7 +103,9 @@ mod tests {
             let (at, late) = delays.place(&event(70_000, s * 1_000));
             assert_eq!((at, late), (event(s * 1_000 + 300, 0).received, s < 68));
         }
-        assert!(!delays.place(&event(70_000, 68_500)).1, "a second is nothing unusual");
+        let (at, late) = delays.place(&event(70_010, 69_000));
+        assert_eq!((at, late), (event(69_300, 0).received, true), "the end of the backlog");
+        assert!(!delays.place(&event(70_500, 69_000)).1, "a second is nothing unusual");
     }
 
     #[test]
