@@ -11,12 +11,14 @@ use ureq::{Agent, Body};
 
 use super::dial::{certificates, http_hint};
 use super::exchange::{Exchange, Listing};
-use super::instrument::Instruments;
+use super::instrument::{Instrument, Instruments};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(20);
 /// Largest answer taken, bytes.
 const BODY_MAX: u64 = 32 << 20;
+/// Pages of one listing: a thousand instruments each.
+const PAGES_MAX: usize = 20;
 
 /// Asks venues over HTTPS.
 #[derive(Clone, Debug)]
@@ -51,9 +53,12 @@ impl Rest {
         let mut listed = Vec::new();
         let mut complaints = Vec::new();
         for listing in exchange.listings() {
-            match self.fetch(listing, base).and_then(|body| exchange.listed(&body)) {
-                Ok(instruments) => listed.extend(instruments),
-                Err(why) => complaints.push(format!("{}: {why}", exchange.venue().name())),
+            let ask = |more: &str| {
+                let url = format!("{}{more}", listing.url);
+                self.request(&url, listing.body, base)
+            };
+            if let Err(why) = whole(exchange, ask, &mut listed) {
+                complaints.push(format!("{}: {why}", exchange.venue().name()));
             }
         }
         let mut known = Instruments::default();
@@ -107,6 +112,26 @@ impl Rest {
         }
         outcome
     }
+}
+
+/// All pages of a listing. What came before a page that could not be had is kept.
+fn whole(
+    exchange: &dyn Exchange,
+    ask: impl Fn(&str) -> Result<Vec<u8>, String>,
+    listed: &mut Vec<Instrument>,
+) -> Result<(), String> {
+    let mut more = String::new();
+    for page in 1..=PAGES_MAX {
+        let here = |why| if page == 1 { why } else { format!("page {page}: {why}") };
+        let body = ask(&more).map_err(here)?;
+        listed.extend(exchange.listed(&body).map_err(here)?);
+        match exchange.next_page(&body).map_err(here)? {
+            None => return Ok(()),
+            Some(next) if next == more => return Err(format!("page {page} leads to itself")),
+            Some(next) => more = next,
+        }
+    }
+    Err(format!("more than {PAGES_MAX} pages: the rest was not asked for"))
 }
 
 fn agent(roots: RootCerts) -> Agent {
@@ -163,7 +188,55 @@ fn moved(url: &str, base: Option<&str>) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+    use crate::event::Venue;
+    use crate::ingest::exchange::EXCHANGES;
+
+    /// What came of a listing whose pages are given by what leads to them, and what was asked for.
+    fn listed(
+        answer: impl Fn(&str) -> Result<String, String>,
+    ) -> (usize, Result<(), String>, usize) {
+        let bybit = EXCHANGES.iter().find(|e| e.venue() == Venue::Bybit).unwrap();
+        let (mut listed, asked) = (Vec::new(), Cell::new(0));
+        let ask = |more: &str| {
+            asked.set(asked.get() + 1);
+            answer(more).map(String::into_bytes)
+        };
+        let whole = whole(*bybit, ask, &mut listed);
+        (listed.len(), whole, asked.get())
+    }
+
+    fn page(name: &str, cursor: &str) -> String {
+        format!(
+            r#"{{"result":{{"list":[{{"symbol":"{name}USDT","contractType":"LinearPerpetual","quoteCoin":"USDT"}}],"nextPageCursor":"{cursor}"}}}}"#
+        )
+    }
+
+    #[test]
+    fn every_page_of_a_listing_is_asked_for_and_a_part_is_said_to_be_one() {
+        let (n, whole, asked) = listed(|more| match more {
+            "" => Ok(page("A", "x")),
+            "&cursor=x" => Ok(page("B", "y")),
+            _ => Ok(page("C", "")),
+        });
+        assert_eq!((n, whole, asked), (3, Ok(()), 3));
+        let broken = |more: &str| match more {
+            "" => Ok(page("A", "x")),
+            _ => Err("http 503".to_owned()),
+        };
+        assert_eq!(listed(broken), (1, Err("page 2: http 503".to_owned()), 2));
+        assert_eq!(
+            listed(|_| Ok(page("A", "x"))),
+            (2, Err("page 2 leads to itself".to_owned()), 2)
+        );
+        let endless =
+            |more: &str| Ok(page("A", &format!("{}1", more.trim_start_matches("&cursor="))));
+        let (n, whole, asked) = listed(endless);
+        assert!(n == PAGES_MAX && asked == PAGES_MAX, "{n} {asked}");
+        assert!(whole.unwrap_err().contains("more than 20 pages"));
+    }
 
     #[test]
     fn another_origin_keeps_the_path() {

@@ -117,14 +117,22 @@ impl Voice for Bybit {
     fn rest(&self, listings: &[Listing], path: &str, _: &str) -> Option<String> {
         let query = path.strip_prefix("/v5/market/instruments-info?")?;
         let category = query.split('&').find_map(|pair| pair.strip_prefix("category="))?;
+        let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor=first%3D"));
+        let from: usize = cursor.and_then(|first| first.parse().ok()).unwrap_or(0);
         let ours = listings.iter().filter(|l| l.venue == Venue::Bybit && l.route == category);
-        let rows: Vec<String> = ours.map(instrument).collect();
+        let rows: Vec<String> = ours.map(instrument).skip(from).collect();
+        let next = from + PAGE;
+        let next = if rows.len() > PAGE { format!("first%3D{next}") } else { String::new() };
+        let rows = rows.get(..PAGE).unwrap_or(&rows);
         Some(format!(
-            r#"{{"retCode":0,"retMsg":"OK","result":{{"category":"{category}","list":[{}],"nextPageCursor":""}},"retExtInfo":{{}},"time":1790000000000}}"#,
+            r#"{{"retCode":0,"retMsg":"OK","result":{{"category":"{category}","list":[{}],"nextPageCursor":"{next}"}},"retExtInfo":{{}},"time":1790000000000}}"#,
             rows.join(",")
         ))
     }
 }
+
+/// Instruments on one page.
+const PAGE: usize = 4;
 
 fn exists(listings: &[Listing], route: &str, topic: &str) -> bool {
     let Some((kind, name)) = topic.rsplit_once('.') else { return false };

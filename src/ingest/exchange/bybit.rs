@@ -7,7 +7,7 @@
 //! * Linear counts in coins, inverse in USD.
 //! * `tickers` send a snapshot and then only the keys that change; one event per fact that is there.
 
-use super::json::{Json, fields, number, text};
+use super::json::{Json, Scratch, fields, number, text};
 use super::page::{Page, Time};
 use super::tops::Tops;
 use super::{
@@ -37,6 +37,8 @@ static LISTINGS: [Listing; 2] = [
     },
 ];
 
+/// Longest cursor of a page.
+const CURSOR_MAX: usize = 512;
 /// Characters in the topics of one connection, with their quotes and commas.
 const TOPIC_CHARS_MAX: usize = 21_000;
 /// Topics in one request.
@@ -173,6 +175,23 @@ impl Exchange for Bybit {
 
     fn listed(&self, body: &[u8]) -> Result<Vec<Instrument>, String> {
         listing(body, |json| json.get("result")?.get("list"), listed)
+    }
+
+    fn next_page(&self, body: &[u8]) -> Result<Option<String>, String> {
+        let cursor = |json: Json<'_>| {
+            let cursor = text(json.get("result")?.get("nextPageCursor"))?;
+            (!cursor.is_empty()).then(|| cursor.to_owned())
+        };
+        let cursor = Scratch::for_listing().read(body, cursor);
+        let Some(cursor) = cursor.map_err(|reason| format!("not JSON: {reason}"))? else {
+            return Ok(None);
+        };
+        // It is written as it must stand in a URL; anything else would ask for something else.
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"%-_.~".contains(&b);
+        match cursor.len() <= CURSOR_MAX && cursor.bytes().all(fits) {
+            true => Ok(Some(format!("&cursor={cursor}"))),
+            false => Err("the next page's cursor makes no sense".to_owned()),
+        }
     }
 
     fn built_in(&self) -> Vec<Instrument> {
@@ -509,6 +528,21 @@ mod tests {
             {"symbol":"BTC-29SEP23-80000-C","optionsType":"Call","quoteCoin":"USD"}]}}"#;
         assert_eq!(listed_names(&Bybit.listed(body).unwrap()), "BTCUSDT BTCUSD");
         assert!(Bybit.listed(br#"{"retCode":10001,"result":{}}"#).is_err());
+    }
+
+    #[test]
+    fn a_cursor_leads_to_the_next_page_and_nowhere_else() {
+        let page = |cursor: &str| format!(r#"{{"result":{{"nextPageCursor":"{cursor}"}}}}"#);
+        let next = |cursor: &str| Bybit.next_page(page(cursor).as_bytes());
+        assert_eq!(
+            next("first%3DA%26last%3DB"),
+            Ok(Some("&cursor=first%3DA%26last%3DB".to_owned()))
+        );
+        assert_eq!(next(""), Ok(None));
+        assert_eq!(Bybit.next_page(b"{}"), Ok(None));
+        for bad in ["a&category=spot", "a b", "a#", &"a".repeat(CURSOR_MAX + 1)] {
+            assert!(next(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

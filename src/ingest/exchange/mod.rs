@@ -206,6 +206,14 @@ pub trait Exchange: Sync {
     /// # Errors
     /// Says what is wrong with the answer.
     fn listed(&self, body: &[u8]) -> Result<Vec<Instrument>, String>;
+    /// Where the next page of a listing begins, by an answer: what is added to the request's URL.
+    /// `None` when this was the last.
+    ///
+    /// # Errors
+    /// Says what is wrong with it.
+    fn next_page(&self, _body: &[u8]) -> Result<Option<String>, String> {
+        Ok(None)
+    }
     /// Instruments known without asking.
     fn built_in(&self) -> Vec<Instrument>;
     /// What a symbol that is in no table must mean, where the venue's documentation leaves only one
