@@ -108,6 +108,14 @@ fn a_dead_endpoint_is_refused_and_its_successor_named() {
     refused(&["check", "--set", set], 3, &["silent", "wss://fstream.binance.com/market/ws"]);
     let set = "feeds.venues.okx.urls.public=wss://wsaws.okx.com:8443/ws/v5/public";
     refused(&["run", "--set", set], 3, &["2025-04-28", "wss://ws.okx.com:8443/ws/v5/public"]);
+    let set = "feeds.venues.bybit.urls.linear=wss://stream.bybit.com/v5/public/linear?liquidation.BTCUSDT";
+    refused(&["check", "--set", set], 3, &["handler not found", "allLiquidation.{symbol}"]);
+    let plan = String::from_utf8(foreshock(&["check"]).stdout).unwrap();
+    for words in
+        ["topic liquidation.{symbol}; use topic allLiquidation", "/market/ws (liquidations"]
+    {
+        assert!(plan.contains(words), "{words}: {plan}");
+    }
 }
 
 #[test]
@@ -119,7 +127,11 @@ fn venues_say_what_they_show_and_what_is_gone() {
     }
     let address =
         "feeds.venues.hyperliquid.addresses=[\"0x0123456789012345678901234567890123456789\"]";
-    for (set, completeness) in [("run.event_ring=128", None), (address, Some("watched"))] {
+    let nobody = "feeds.venues.hyperliquid.vaults=[]";
+    let vaults = "run.event_ring=128";
+    for (set, completeness) in
+        [(vaults, Some("watched")), (nobody, None), (address, Some("watched"))]
+    {
         let output = foreshock(&["venues", "--format", "json", "--set", set]);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let routes = json["routes"].as_array().unwrap();

@@ -84,10 +84,12 @@ pub fn retired(endpoint: &Endpoint, route: &str) -> Option<Retired> {
     let after = url.split_once("://").map_or("", |(_, rest)| rest);
     let path = after.find('/').and_then(|at| after.get(at..)).unwrap_or("/");
     let first = path.split(['/', '?']).nth(1).unwrap_or("");
+    let old_topic = path.contains("liquidation.") && !path.contains("allLiquidation.");
     match (host.as_str(), first) {
         ("fstream.binance.com", "market" | "public") if first == route => None,
         ("fstream.binance.com", "market" | "public" | "private") => Some(OTHER_ROUTE),
         ("fstream.binance.com", _) => Some(UNROUTED),
+        ("stream.bybit.com" | "stream.bytick.com", _) if old_topic => Some(ONE_A_SECOND),
         ("stream.bybit.com" | "stream.bytick.com", first) if first != "v5" => Some(BEFORE_V5),
         (okx, _) if okx.starts_with("wsaws") && okx.ends_with("okx.com") => Some(AWS),
         _ => None,
@@ -114,6 +116,12 @@ mod tests {
             ("wss://fstream.binance.com/market/stream", "public", Some(OTHER_ROUTE)),
             ("wss://fstream.binance.com/market/stream", "market", None),
             ("wss://stream.bybit.com/realtime_public", "linear", Some(BEFORE_V5)),
+            (
+                "wss://stream.bybit.com/v5/public/linear?args=liquidation.BTCUSDT",
+                "linear",
+                Some(ONE_A_SECOND),
+            ),
+            ("wss://stream.bybit.com/v5/public/linear?args=allLiquidation.X", "linear", None),
             ("wss://wsaws.okx.com:8443/ws/v5/public", "public", Some(AWS)),
             ("wss://wseea.okx.com:8443/ws/v5/public", "public", None),
             ("ws://localhost:9/ws", "market", None),

@@ -7,6 +7,7 @@ use toml::Value;
 use super::{Failure, pipeline};
 use crate::config::{Config, Layers};
 use crate::ingest::intake::spoken;
+use crate::ingest::retired::{RETIRED, Retired};
 
 /// Prints the plan and every setting with its origin. The configuration has been checked already.
 ///
@@ -28,6 +29,9 @@ pub fn check(config: &Config, layers: &Layers) -> Result<(), Failure> {
                 let shows = exchange.completeness().name();
                 writeln!(out, "# {state} {name}/{} {url} ({shows})", route.name)?;
             }
+        }
+        for Retired { venue, what, since, instead, .. } in RETIRED {
+            writeln!(out, "# gone since {since}: {} {what}; use {instead}", venue.name())?;
         }
         let mut lines = Vec::new();
         flatten("", &effective, &mut lines);
