@@ -12,10 +12,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use foreshock::event::Venue;
-use foreshock::ingest::capture::{Reader, Record};
+use foreshock::ingest::Frame;
+use foreshock::ingest::capture::{Block, Reader, Record, Writer};
 use foreshock::simulate::market::{Act, Schedule};
 use foreshock::simulate::street::Street;
 use foreshock::simulate::voice::WATCHED;
+use foreshock::time::Now;
 use support::scratch::Scratch;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_foreshock");
@@ -136,6 +138,68 @@ fn k1_k2_what_is_recorded_is_played_back_also_after_a_kill_and_on_a_full_disk() 
     assert!(n > 0 && fs::metadata(&full).unwrap().len() <= 51_200, "{n} frames");
     assert!(replay(&full).0.status.success());
     street.join();
+}
+
+/// A disk of one megabyte; `None` without the right to mount one.
+struct SmallDisk(std::path::PathBuf);
+
+impl SmallDisk {
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir_all(at).unwrap();
+        let mut mount = Command::new("mount");
+        let mount = mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(at);
+        let mounted = mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+        mounted.then(|| Self(at.to_owned()))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        drop(Command::new("umount").arg(&self.0).status());
+    }
+}
+
+#[test]
+fn k1_a_disk_that_fills_in_the_middle_of_a_block_leaves_whole_blocks_and_is_used_again() {
+    let folder = Scratch::new("record-disk");
+    let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else {
+        eprintln!("skipped: a tmpfs can be mounted by root only");
+        return;
+    };
+    let (file, ballast) = (disk.0.join("small.fsraw"), disk.0.join("ballast"));
+    fs::write(&ballast, vec![1; 500_000]).unwrap();
+    let mut writer = Writer::create(&file, 1).unwrap();
+    let (mut block, mut ordinal, mut written) = (Block::default(), 0, 0);
+    // Noise, so that it cannot be packed: blocks of 40 kB.
+    let mut noise = 1_u64;
+    let mut fill = |block: &mut Block| {
+        block.clear();
+        for _ in 0..40 {
+            let bytes: Vec<u8> = (0..1_000)
+                .map(|_| {
+                    noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    noise.to_le_bytes()[6]
+                })
+                .collect();
+            let (venue, received) = (Venue::Okx, Now::at_millis(1_000 + ordinal));
+            let frame = Frame { venue, line: 0, link: 1, bytes: &bytes, received };
+            assert!(block.frame(&frame, u64::try_from(ordinal).unwrap()));
+            ordinal += 1;
+        }
+    };
+    let full = loop {
+        fill(&mut block);
+        match writer.append(&block) {
+            Ok(_) => written += 40,
+            Err(e) => break e,
+        }
+    };
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull, "{full}");
+    assert_eq!(frames(&file), (written, 0), "whole blocks only");
+    fs::remove_file(&ballast).unwrap();
+    fill(&mut block);
+    writer.append(&block).unwrap();
+    assert_eq!(frames(&file), (written + 40, 40), "what was lost in between is counted");
 }
 
 /// A count in the printed books.
