@@ -177,8 +177,10 @@ fn own(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Whether there is such a process; one that has ended and waits for its parent is none.
 fn is_process(pid: u32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat"));
+    stat.is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").starts_with(" Z"))
 }
 
 /// Everything in the folder that is a status, in order of process.
