@@ -2,8 +2,9 @@
 //! coverage, the comparison of venues, the tape. Counted per thread.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+mod support {
+    pub mod counting;
+}
 
 use foreshock::event::Venue;
 use foreshock::ingest::Frame;
@@ -16,42 +17,7 @@ use foreshock::ingest::line::{Line, Order, Plan, Say};
 use foreshock::ingest::source::Heard;
 use foreshock::ingest::twins::link_of;
 use foreshock::time::{NS_PER_MS, Now};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: every call goes to the system allocator unchanged; counting touches a const-initialised
-// thread-local without a destructor, which neither allocates nor unwinds.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on as they are.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promises are passed on as they are.
-        unsafe { System.realloc(block, layout, size) }
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promises are passed on as they are.
-        unsafe { System.dealloc(block, layout) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
-
-fn allocations(work: impl FnOnce()) -> u64 {
-    let before = ALLOCATIONS.get();
-    work();
-    ALLOCATIONS.get() - before
-}
+use support::counting::allocations;
 
 fn plan() -> Plan {
     Plan {
@@ -117,9 +83,4 @@ fn a_frame_of_two_lines_costs_no_allocation_on_its_way() {
     assert_eq!(spent, 0);
     assert_eq!(passed, 4_000, "each pair of twins once");
     assert!(beats >= 70, "{beats}");
-}
-
-#[test]
-fn the_counter_counts() {
-    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(7)))), 1);
 }
