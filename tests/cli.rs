@@ -135,8 +135,8 @@ fn venues_say_what_they_show_and_what_is_gone() {
         let output = foreshock(&["venues", "--format", "json", "--set", set]);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let routes = json["routes"].as_array().unwrap();
-        assert_eq!(routes.len(), 6);
-        let own = routes.iter().find(|row| row["venue"] == "hyperliquid").unwrap();
+        assert_eq!(routes.len(), 7);
+        let own = routes.iter().find(|row| row["route"] == "fills").unwrap();
         assert_eq!(own["completeness"].as_str(), completeness);
         assert!(json["retired"].as_array().is_some_and(|gone| gone.len() >= 6));
     }

@@ -192,6 +192,7 @@ fn a_node_s_files_are_followed_by_the_program_over_the_end_of_an_hour() {
         "feeds.venues.okx.enabled=false".to_owned(),
         format!("{venue}.rest=https://localhost:1"),
         format!("{venue}.urls.ws=wss://localhost:1/"),
+        format!("{venue}.urls.fills=wss://localhost:1/"),
         set(&format!("{venue}.node"), &node),
         set("journal.directory", &journal),
         set("run.status", folder.path()),

@@ -270,7 +270,7 @@ fn lines(street: &Street) -> (Vec<Socket>, Intake) {
 fn the_exchanges_understand_every_message_of_the_street() {
     let street = Street::start(11, short(), 0).unwrap();
     let (mut sockets, mut intake) = lines(&street);
-    assert_eq!(sockets.len(), 6);
+    assert_eq!(sockets.len(), 7);
     let (mut heard, mut over, began) = (BTreeMap::new(), None, Instant::now());
     // Binance tells of the last second when the story is over.
     while over.is_none_or(|at: Instant| at.elapsed() < Duration::from_millis(1_500)) {

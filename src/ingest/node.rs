@@ -33,9 +33,9 @@ use crate::event::{FeedState, Venue};
 use crate::ledger::{Ledger, Tally};
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
 
-/// The name of this way in, and the number of its line: the venue's own route has the first.
+/// The name of this way in, and the number of its line: the venue's own routes have the first two.
 pub const ROUTE: &str = "node";
-const LINE: u8 = Plan::number(1, 0);
+const LINE: u8 = Plan::number(2, 0);
 
 /// Bytes read at once, and the longest line: a block of a cascade has been 20 MB.
 const CHUNK: usize = 256 << 10;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use toml::Value;
 
+use super::venues::shows;
 use super::{Failure, pipeline};
 use crate::config::{Config, Layers};
 use crate::ingest::intake::spoken;
@@ -26,7 +27,7 @@ pub fn check(config: &Config, layers: &Layers) -> Result<(), Failure> {
             for route in exchange.routes() {
                 let url = venue.urls.get(route.name).map_or(route.url, String::as_str);
                 let state = if venue.enabled { "on " } else { "off" };
-                let shows = exchange.completeness().name();
+                let shows = shows(config, exchange, route).map_or("no liquidations", |c| c.name());
                 writeln!(out, "# {state} {name}/{} {url} ({shows})", route.name)?;
             }
         }

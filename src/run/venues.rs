@@ -94,10 +94,8 @@ fn row(config: &Config, exchange: &'static dyn Exchange, route: &Route) -> Row {
     let venue = exchange.venue();
     let own = config.feeds.venue(venue);
     let heartbeat = exchange.heartbeat();
-    let watched = exchange.completeness() == Completeness::Watched;
-    // Where only watched addresses show, nobody watched means nothing heard.
+    let watched = exchange.completeness() == Completeness::Watched && route.liquidations;
     let wanted = config.feeds.wanted(venue);
-    let shows = route.liquidations && !(watched && wanted.users().is_empty());
     let heard = format!(
         "; heard now: {} addresses, {} vaults",
         wanted.addresses.len(),
@@ -109,7 +107,7 @@ fn row(config: &Config, exchange: &'static dyn Exchange, route: &Route) -> Row {
         enabled: own.enabled,
         lines: own.lines,
         url: own.urls.get(route.name).map_or(route.url, String::as_str).to_owned(),
-        completeness: shows.then(|| exchange.completeness().name()),
+        completeness: shows(config, exchange, route).map(Completeness::name),
         sampling: format!("{}{}", exchange.sampling(route), if watched { &heard } else { "" }),
         canary: exchange.canary(route),
         canary_ms: config.feeds.canary_ms,
@@ -117,6 +115,19 @@ fn row(config: &Config, exchange: &'static dyn Exchange, route: &Route) -> Row {
         heartbeat_ms: heartbeat.every_ms,
         heartbeat: heartbeat.text.unwrap_or("WebSocket ping"),
     }
+}
+
+/// How much of the truth about liquidations a route shows as it is configured; `None` where none come.
+pub(super) fn shows(
+    config: &Config,
+    exchange: &dyn Exchange,
+    route: &Route,
+) -> Option<Completeness> {
+    let shown = exchange.completeness();
+    // Where only watched addresses show, nobody watched means nothing heard.
+    let nobody = config.feeds.wanted(exchange.venue()).users().is_empty();
+    let heard = route.liquidations && !(shown == Completeness::Watched && nobody);
+    heard.then_some(shown)
 }
 
 /// The files of a node, where they are configured.

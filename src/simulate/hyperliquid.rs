@@ -38,7 +38,7 @@ impl Voice for Hyperliquid {
     }
 
     fn routes(&self) -> &'static [(&'static str, &'static str)] {
-        &[("ws", "/ws")]
+        &[("ws", "/ws"), ("fills", "/ws")]
     }
 
     fn tell(&mut self, item: &Item, listing: &Listing, out: &mut Vec<Message>) {

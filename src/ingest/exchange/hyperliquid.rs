@@ -23,8 +23,12 @@ use crate::ingest::settings::ADDRESSES_MAX;
 /// Hyperliquid.
 pub struct Hyperliquid;
 
-const WS: Route = Route { name: "ws", url: "wss://api.hyperliquid.xyz/ws", liquidations: true };
-static ROUTES: [Route; 1] = [WS];
+const WS: Route = Route { name: "ws", url: "wss://api.hyperliquid.xyz/ws", liquidations: false };
+/// Fills come on a connection of their own: the snapshot of a busy address is a megabyte, and one bad
+/// address must not take the trades down.
+const FILLS: Route =
+    Route { name: "fills", url: "wss://api.hyperliquid.xyz/ws", liquidations: true };
+static ROUTES: [Route; 2] = [WS, FILLS];
 
 static LISTINGS: [Listing; 1] =
     [Listing { url: "https://api.hyperliquid.xyz/info", body: Some(r#"{"type":"meta"}"#) }];
@@ -78,17 +82,22 @@ impl Exchange for Hyperliquid {
         &ROUTES
     }
 
-    fn subscriptions(&self, _: &Route, known: &Instruments, wanted: &Wanted) -> Vec<String> {
+    fn subscriptions(&self, route: &Route, known: &Instruments, wanted: &Wanted) -> Vec<String> {
         let frame = |subscription: serde_json::Value| {
             serde_json::json!({"method": "subscribe", "subscription": subscription}).to_string()
         };
+        let coins = names(known, wanted, |_| Some(0));
         let users = wanted.users().into_iter().take(ADDRESSES_MAX);
         let fills = users.map(|user| serde_json::json!({"type": "userFills", "user": user}));
-        let coins = names(known, wanted, |_| Some(0));
         let context = coins.iter().flat_map(|coin| {
             CONTEXT.map(|channel| serde_json::json!({"type": channel, "coin": coin}))
         });
-        fills.chain(context).take(SUBSCRIPTIONS_MAX).map(frame).collect()
+        if route.name == WS.name {
+            return context.take(SUBSCRIPTIONS_MAX).map(frame).collect();
+        }
+        let canary = coins.first().map(|coin| serde_json::json!({"type": "bbo", "coin": coin}));
+        let canary = canary.filter(|_| !wanted.users().is_empty());
+        canary.into_iter().chain(fills).map(frame).collect()
     }
 
     fn fragile(&self) -> bool {
@@ -107,7 +116,10 @@ impl Exchange for Hyperliquid {
         "bbo BTC"
     }
 
-    fn sampling(&self, _: &Route) -> &'static str {
+    fn sampling(&self, route: &Route) -> &'static str {
+        if route.name == WS.name {
+            return "a trade of a liquidator vault is a suspected one: told, and not counted";
+        }
         "fills of 10 addresses at most: those configured, then the liquidator vaults (backstop only)"
     }
 
@@ -449,11 +461,15 @@ mod tests {
             addresses: (0..8).map(|n| format!("0x{n}")).collect(),
             vaults: ["0xA", "0x7", "0xa", "0xb", "0xc"].map(str::to_owned).to_vec(),
         };
+        let fills = Hyperliquid.subscriptions(&FILLS, &known, &wanted);
+        assert_eq!(fills.len(), 1 + ADDRESSES_MAX);
+        assert!(fills.first().is_some_and(|frame| frame.contains(r#""coin":"BTC","type":"bbo""#)));
+        assert!(fills.get(9).is_some_and(|frame| frame.contains("0xA")), "vaults come last");
+        assert!(fills.get(10).is_some_and(|frame| frame.contains("0xb")), "none twice");
+        let nobody = Wanted { reference: wanted.reference.clone(), ..Wanted::default() };
+        assert_eq!(Hyperliquid.subscriptions(&FILLS, &known, &nobody), [""; 0]);
         let frames = Hyperliquid.subscriptions(&WS, &known, &wanted);
-        assert_eq!(frames.len(), ADDRESSES_MAX + 2 * CONTEXT.len());
-        let users: Vec<_> = frames.iter().filter(|frame| frame.contains("userFills")).collect();
-        assert!(users.get(8).is_some_and(|frame| frame.contains("0xA")), "vaults come last");
-        assert!(users.get(9).is_some_and(|frame| frame.contains("0xb")), "none twice");
+        assert_eq!(frames.len(), 2 * CONTEXT.len());
         assert_eq!(
             frames.last().map(String::as_str),
             Some(
