@@ -83,6 +83,16 @@ fn run(config: &str, journal: &Path, seconds: u64) -> Child {
         .unwrap()
 }
 
+/// What is said about the runs that tell of themselves in `folder`.
+fn venues(folder: &Path) -> String {
+    let status = format!("run.status={:?}", folder.display().to_string());
+    let mut program = Command::new(env!("CARGO_BIN_EXE_foreshock"));
+    let output = program.args(["venues", "--set", &status]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let from = text.find("\nrun ").unwrap_or(text.len());
+    text[from..].to_owned()
+}
+
 fn signal(child: &Child, name: &str) {
     let status = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
     assert!(status.success());
@@ -116,8 +126,13 @@ fn d12_a_process_that_stood_still_for_ten_seconds_makes_no_false_alarm() {
     let children = [run(&config, &plain, 17), run(&config, &paused, 17)];
     thread::sleep(Duration::from_millis(5_000));
     signal(&children[1], "-STOP");
-    thread::sleep(Duration::from_secs(10));
+    thread::sleep(Duration::from_secs(8));
+    let [alive, still] = [&plain, &paused].map(|folder| venues(folder));
+    thread::sleep(Duration::from_secs(2));
     signal(&children[1], "-CONT");
+    assert!(alive.contains("bybit/linear") && alive.contains(" live "), "{alive}");
+    assert!(alive.contains("(complete)") && !alive.contains("STALE"), "{alive}");
+    assert!(still.contains("STALE") && still.contains("does not write"), "{still}");
     let said = children.map(|child| {
         let output = child.wait_with_output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
