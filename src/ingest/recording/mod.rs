@@ -119,10 +119,7 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
     if file.metadata().is_ok_and(|m| m.is_dir()) {
         return Ok(Box::new(journal::JournalFile::open(path)?));
     }
-    let mut input: Lines = Box::new(BufReader::with_capacity(1 << 16, file));
-    if starts_with(&mut input, &[0x1f, 0x8b]).map_err(|e| format!("{shown}: {e}"))? {
-        input = Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(input)));
-    }
+    let mut input = unpacked(file).map_err(|e| format!("{shown}: {e}"))?;
     let first = first_line(&mut input).map_err(|e| format!("{shown}: {e}"))?;
     match first.trim_ascii_start() {
         text if text.starts_with(record::MAGIC_BYTES) => {
@@ -148,8 +145,16 @@ pub fn open(path: &Path) -> Result<Box<dyn Recording>, String> {
 /// How the archives of node files begin.
 const LZ4: &[u8] = &[0x04, 0x22, 0x4d, 0x18];
 
-fn starts_with(input: &mut Lines, magic: &[u8]) -> io::Result<bool> {
-    Ok(input.fill_buf()?.starts_with(magic))
+/// The text of a file, whether it is packed with gzip or not.
+///
+/// # Errors
+/// When its beginning cannot be read.
+pub fn unpacked(file: File) -> io::Result<Lines> {
+    let mut input = BufReader::with_capacity(1 << 16, file);
+    if input.fill_buf()?.starts_with(&[0x1f, 0x8b]) {
+        return Ok(Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(input))));
+    }
+    Ok(Box::new(input))
 }
 
 /// The beginning of the input, left unread.
