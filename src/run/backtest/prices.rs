@@ -14,13 +14,11 @@
 //!
 //! Only what lies within [`WARM_MS`] before a session of the events, and within it, is played.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::BufRead;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
 use crate::event::{Body, Completeness, Event, Price, Venue};
-use crate::ingest::recording::{self, Entry, Recording};
+use crate::ingest::recording::{self, Entry, Recording, unpacked};
 use crate::symbol::Symbol;
 use crate::time::Nanos;
 
@@ -244,11 +242,7 @@ fn candles(path: &Path, spans: &[Span]) -> Result<Option<Series>, String> {
 }
 
 fn open(path: &Path) -> std::io::Result<Box<dyn BufRead>> {
-    let mut file = BufReader::new(std::fs::File::open(path)?);
-    let is_gzip = file.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    let inner: Box<dyn Read> =
-        if is_gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
-    Ok(Box::new(BufReader::with_capacity(1 << 16, inner)))
+    Ok(unpacked(std::fs::File::open(path)?)?)
 }
 
 fn time(line: &str) -> Option<i64> {
