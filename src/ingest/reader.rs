@@ -181,7 +181,8 @@ impl Reader {
 }
 
 fn is_news(event: &Event) -> bool {
-    matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(Flags::BACKFILL)
+    let uncounted = Flags::BACKFILL.with(Flags::SNAPSHOT).with(Flags::SUSPECTED);
+    matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(uncounted)
 }
 
 fn feed_event(change: &FeedChange, now: Now) -> Event {
