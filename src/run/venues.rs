@@ -169,7 +169,9 @@ fn table(document: &Document, out: &mut impl Write) -> io::Result<()> {
         let shows = row.completeness.unwrap_or("none on this route");
         writeln!(out, "    liquidations  {shows}: {sampling}")?;
         writeln!(out, "    canary        {canary}, missing after {canary_ms} ms")?;
-        writeln!(out, "    heartbeat     {} every {} ms", row.heartbeat, row.heartbeat_ms)?;
+        if row.heartbeat_ms > 0 {
+            writeln!(out, "    heartbeat     {} every {} ms", row.heartbeat, row.heartbeat_ms)?;
+        }
         writeln!(out, "    limits        {limits}")?;
     }
     for run in &document.runs {

@@ -157,7 +157,7 @@ fn follow(
     blank: &Receiver<Vec<u8>>,
     stopped: &Receiver<()>,
 ) {
-    let began = Instant::now();
+    let (began, mut said) = (Instant::now(), false);
     loop {
         let mut wanted = true;
         let now = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
@@ -177,10 +177,8 @@ fn follow(
             Ok(Step::Missing) => Some(format!("no file of fills in {}", follower.at.display())),
             Err(e) => Some(format!("{}: {e}", follower.at.display())),
         };
-        if let Some(why) = why {
-            // Said again next time if there is no room.
-            drop(tell.try_send(Told::Missing(why)));
-        }
+        // Said once, and again next time if there is no room.
+        said = why.is_some_and(|why| said || tell.try_send(Told::Missing(why)).is_ok());
         if !wanted || stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
             return;
         }
