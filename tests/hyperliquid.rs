@@ -262,3 +262,27 @@ fn reading_what_a_node_wrote_neither_takes_nor_frees_memory() {
     }
     assert_eq!(spent.iter().skip(2).sum::<u64>(), 0, "{spent:?}");
 }
+
+#[test]
+fn a_run_that_watches_nobody_says_that_it_does_not_hear_liquidations() {
+    let folder = Scratch::new("nobody");
+    let venue = "feeds.venues.hyperliquid";
+    let settings = [
+        "feeds.venues.binance.enabled=false".to_owned(),
+        "feeds.venues.bybit.enabled=false".to_owned(),
+        "feeds.venues.okx.enabled=false".to_owned(),
+        format!("{venue}.rest=https://localhost:1"),
+        format!("{venue}.urls.ws=wss://localhost:1/"),
+        format!("{venue}.vaults=[]"),
+        format!("run.status={:?}", folder.path().display().to_string()),
+    ];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_foreshock"));
+    program.args(["run", "--duration", "1s"]).env_remove("FORESHOCK_CONFIG");
+    for setting in &settings {
+        program.args(["--set", setting]);
+    }
+    let output = program.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains("feed hyperliquid/fills down: its liquidations are not heard"), "{said}");
+}
