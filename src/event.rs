@@ -111,6 +111,15 @@ pub enum Completeness {
     Unknown,
 }
 
+/// Every completeness, in the order of the enum.
+pub const COMPLETENESSES: [Completeness; 5] = [
+    Completeness::Complete,
+    Completeness::Sampled,
+    Completeness::Lossy,
+    Completeness::Watched,
+    Completeness::Unknown,
+];
+
 impl Completeness {
     /// The word users see.
     #[must_use]

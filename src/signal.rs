@@ -4,7 +4,7 @@
 //! is sent as *state* (conflated: a later one replaces an earlier one) and as *signal* (never
 //! conflated: numbered, every one counts). Both sides of the door need only this file to agree.
 
-use crate::event::{VENUE_COUNT, Venue};
+use crate::event::{COMPLETENESSES, Completeness, VENUE_COUNT, Venue};
 use crate::symbol::{SYMBOL_BYTES, Symbol};
 use crate::time::Nanos;
 
@@ -261,12 +261,31 @@ pub struct Report {
     pub live: u8,
     /// Venues that were ever expected: a set of [`Venue::bit`].
     pub expected: u8,
+    /// How much of the truth each venue's liquidations show.
+    pub shown: Shown,
     /// Whether events are known to be missing in the last 300 s.
     pub gap: bool,
     /// Whether sampled sources are at the limit of what they show: counts are far below the truth.
     pub saturated: bool,
     /// Share of weighted inputs that were there, 0..1.
     pub coverage: f64,
+}
+
+/// How much of the truth about liquidations each venue shows, as its latest one that counted said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown([Option<Completeness>; VENUE_COUNT]);
+
+impl Shown {
+    /// A liquidation of `venue` came from a source of this completeness.
+    pub fn note(&mut self, venue: Venue, completeness: Completeness) {
+        self.0[venue.index()] = Some(completeness);
+    }
+
+    /// Of one venue; `None` before its first liquidation.
+    #[must_use]
+    pub fn of(self, venue: Venue) -> Option<Completeness> {
+        self.0[venue.index()]
+    }
 }
 
 impl Report {
@@ -315,6 +334,7 @@ impl Report {
             by_venue: [0; VENUE_COUNT],
             live: 0,
             expected: 0,
+            shown: Shown::default(),
             gap: false,
             saturated: false,
             coverage: 0.0,
@@ -429,6 +449,24 @@ impl Words for bool {
             1 => Some(true),
             _ => None,
         }
+    }
+}
+
+/// A byte for each venue: 0, or the completeness plus one.
+impl Words for Shown {
+    fn put(&self, to: &mut Cursor<'_>) {
+        let byte = |venue: Option<Completeness>| venue.map_or(0, |shown| shown as u64 + 1);
+        to.put(self.0.iter().rev().fold(0, |word, venue| word << 8 | byte(*venue)));
+    }
+    fn get(from: &mut Cursor<'_>) -> Option<Self> {
+        let bytes = from.get()?.to_le_bytes();
+        let mut shown = Self::default();
+        for (place, byte) in shown.0.iter_mut().zip(bytes) {
+            if let Some(nth) = byte.checked_sub(1) {
+                *place = Some(*COMPLETENESSES.get(usize::from(nth))?);
+            }
+        }
+        bytes.iter().skip(VENUE_COUNT).all(|byte| *byte == 0).then_some(shown)
     }
 }
 
@@ -557,13 +595,14 @@ words_struct!(Report {
     by_venue,
     live,
     expected,
+    shown,
     gap,
     saturated,
     coverage,
 });
 
 /// Words in one report.
-pub const REPORT_WORDS: usize = 81;
+pub const REPORT_WORDS: usize = 82;
 
 #[cfg(test)]
 mod tests {
@@ -577,6 +616,8 @@ mod tests {
         report.factors[4] = Some(25.0);
         report.level = Level::Extreme;
         report.gap = true;
+        report.shown.note(Venue::Binance, Completeness::Sampled);
+        report.shown.note(Venue::Other, Completeness::Unknown);
         let mut words = [0; REPORT_WORDS];
         let mut cursor = Cursor::new(&mut words);
         report.put(&mut cursor);

@@ -26,6 +26,7 @@ use foreshock::ingest::twins::link_of;
 use foreshock::ledger::Ledger;
 use foreshock::output::Message;
 use foreshock::ring::ring;
+use foreshock::signal::Report;
 use foreshock::stage::Stage;
 use foreshock::time::{Nanos, Now};
 use support::counting::allocations;
@@ -85,7 +86,7 @@ impl Source for Liquidations {
 }
 
 /// The venues that are live and expected, as the last signal or state has them.
-fn covered(unheard: bool) -> (u8, u8) {
+fn covered(unheard: bool) -> (u8, u8, [Option<Completeness>; 2]) {
     let (outlet, mut inlet) = ring(1 << 12);
     let (notices, _heard) = crossbeam_channel::bounded(64);
     let (venue, line, route, code) = (Venue::Bybit, 0, "linear", 0);
@@ -104,7 +105,8 @@ fn covered(unheard: bool) -> (u8, u8) {
         reader.turn(Now::at_millis(T + ms));
         while let Some(event) = inlet.pop() {
             engine.take(&event, &mut out);
-            last = out.reports().last().map(|r| (r.live, r.expected)).or(last);
+            let shown = |r: &Report| [Venue::Bybit, Venue::Hyperliquid].map(|v| r.shown.of(v));
+            last = out.reports().last().map(|r| (r.live, r.expected, shown(r))).or(last);
             out.clear();
         }
     }
@@ -114,8 +116,9 @@ fn covered(unheard: bool) -> (u8, u8) {
 #[test]
 fn trades_alone_are_no_coverage_of_liquidations() {
     let both = Venue::Bybit.bit() | Venue::Hyperliquid.bit();
-    assert_eq!(covered(true), (Venue::Bybit.bit(), both), "expected, and not heard");
-    assert_eq!(covered(false), (both, both), "a source that never speaks of its feeds counts");
+    let shown = [Some(Completeness::Complete), None];
+    assert_eq!(covered(true), (Venue::Bybit.bit(), both, shown), "expected, and not heard");
+    assert_eq!(covered(false), (both, both, shown), "one that never speaks of its feeds counts");
 }
 
 fn wall_ms() -> i64 {

@@ -4,6 +4,7 @@
 //! its feeds (a recording without them) counts as live from its first event.
 
 use crate::event::{FeedState, VENUE_COUNT, VENUES, Venue};
+use crate::signal::Shown;
 
 /// Lines that are told apart within a venue; a higher number shares the last bit.
 const LINES: u8 = 63;
@@ -19,6 +20,8 @@ pub struct Feeds {
     pub live: u8,
     /// Venues ever expected: the same.
     pub expected: u8,
+    /// How much of the truth each venue shows.
+    pub shown: Shown,
 }
 
 impl Feeds {

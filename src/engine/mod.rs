@@ -198,6 +198,7 @@ impl Engine {
             self.world.tally.add("kept_out_of_rates", 1);
             return;
         }
+        self.world.feeds.shown.note(event.venue, event.completeness);
         let row = self.symbols.row(event.symbol);
         if row == OTHER {
             self.world.tally.add("other_symbols", 1);

@@ -400,6 +400,7 @@ impl World {
             by_venue: row.seconds.by_venue(),
             live: self.feeds.live,
             expected: self.feeds.expected,
+            shown: self.feeds.shown,
             gap: self.grid.now < self.gap_until,
             coverage,
             ..Report::empty(name, self.grid.now)

@@ -347,6 +347,13 @@ fn meta(json: &mut Json<'_>, report: &Report, sent: Option<&Sent>) {
     json.put("coverage", report.coverage);
     json.list("live", venues_of(report.live));
     json.list("expected", venues_of(report.expected));
+    json.nest("completeness", |json| {
+        for venue in VENUES {
+            if let Some(shown) = report.shown.of(venue) {
+                json.put(venue.name(), shown.name());
+            }
+        }
+    });
     json.put("gap", report.gap);
     json.put("saturated", report.saturated);
     let Some(sent) = sent else { return };
@@ -405,7 +412,8 @@ mod tests {
 
     #[test]
     fn a_signal_says_what_the_contract_names() {
-        let report = sample(1);
+        let mut report = sample(1);
+        report.shown.note(VENUES[1], crate::event::Completeness::Complete);
         let mut text = String::new();
         signal(&report, &sent(&report), &mut text);
         let json = parse(&text);
@@ -422,6 +430,7 @@ mod tests {
         assert_eq!(json["meta"]["age_us"]["taken_to_published"], 12.5);
         assert_eq!(json["meta"]["processing_time_ms"], 0.1125);
         assert_eq!(json["meta"]["live"], serde_json::json!(["binance", "bybit", "okx"]));
+        assert_eq!(json["meta"]["completeness"], serde_json::json!({"bybit": "complete"}));
         assert!(json["explanation"].as_str().unwrap().starts_with("HIGH 61/100"));
     }
 

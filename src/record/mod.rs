@@ -6,11 +6,11 @@
 //!
 //! ```text
 //! header (48 bytes, little endian)
-//!   0 magic "FSHKJRN2"   8 run, wall clock ms   16 ordinal of the first event
+//!   0 magic "FSHKJRN3"   8 run, wall clock ms   16 ordinal of the first event
 //!  24 payload bytes      32 CRC-32 of bytes 0..32 and the payload      36 zero
 //! record                 words of 64 bits, little endian
 //!   event   8 words      head, origin, symbol (2), received, stamp, a, b
-//!   report  1 + 81 words head, then the report as it crosses the ring
+//!   report  1 + 82 words head, then the report as it crosses the ring
 //! head   bits 0-7 tag, 8-15 small enum (0: missing), 16-31 code, 32-63 whole USD of depth
 //! origin bits 0-31 parse ns, 32-39 venue, 40-47 line, 48-55 flags, 56-63 completeness
 //! ```
@@ -23,7 +23,7 @@ mod reader;
 use std::num::NonZeroU32;
 
 use crate::event::{
-    Body, Completeness, Event, FeedState, Flags, Positive, Side, Stamp, Taker, Usd, VENUES,
+    Body, COMPLETENESSES, Event, FeedState, Flags, Positive, Side, Stamp, Taker, Usd, VENUES,
 };
 use crate::signal::{Cursor, REPORT_WORDS, Report, Words};
 use crate::symbol::Symbol;
@@ -32,7 +32,7 @@ use crate::time::Nanos;
 pub use reader::{Damage, Reader, files_in};
 
 /// The first bytes of every block, and so of every file.
-pub const MAGIC_BYTES: &[u8; 8] = b"FSHKJRN2";
+pub const MAGIC_BYTES: &[u8; 8] = b"FSHKJRN3";
 const MAGIC: u64 = u64::from_le_bytes(*MAGIC_BYTES);
 /// Bytes of a block's header.
 pub const HEADER_BYTES: usize = 48;
@@ -116,20 +116,13 @@ pub fn event_of(words: &[u64; EVENT_WORDS]) -> Option<Event> {
         venue: *VENUES.get(usize::from(venue))?,
         line,
         flags: Flags(flags),
-        completeness: *COMPLETENESS.get(usize::from(completeness))?,
+        completeness: *COMPLETENESSES.get(usize::from(completeness))?,
     };
     let known = Flags::NAMES.iter().fold(0, |bits, (flag, _)| bits | flag.0);
     // Writing it again must give the same words: whatever was ignored above shows here.
     (flags & !known == 0 && event_words(&event) == *words).then_some(event)
 }
 
-const COMPLETENESS: [Completeness; 5] = [
-    Completeness::Complete,
-    Completeness::Sampled,
-    Completeness::Lossy,
-    Completeness::Watched,
-    Completeness::Unknown,
-];
 const SIDES: [Side; 2] = [Side::Long, Side::Short];
 const TAKERS: [Taker; 2] = [Taker::Buy, Taker::Sell];
 const STATES: [FeedState; 7] = [
@@ -318,7 +311,7 @@ mod tests {
                     venue,
                     line: 255,
                     flags: Flags::GAP.with(Flags::SNAPSHOT),
-                    completeness: COMPLETENESS[venue.index()],
+                    completeness: COMPLETENESSES[venue.index()],
                 });
             }
         }
@@ -334,7 +327,7 @@ mod tests {
 
     #[test]
     fn enums_on_disk_are_numbered_as_in_memory() {
-        assert!(COMPLETENESS.iter().enumerate().all(|(i, &c)| c as usize == i));
+        assert!(COMPLETENESSES.iter().enumerate().all(|(i, &c)| c as usize == i));
         assert!(SIDES.iter().enumerate().all(|(i, &s)| s as usize == i));
         assert!(TAKERS.iter().enumerate().all(|(i, &t)| t as usize == i));
         assert!(STATES.iter().enumerate().all(|(i, &s)| s as usize == i));
