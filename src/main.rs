@@ -205,9 +205,12 @@ struct BacktestArgs {
     /// Draws each cascade into this folder.
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// Plays everything again without each part of the engine, and says what it adds.
+    /// Says what each idea of the engine adds: everything again without it.
     #[arg(long)]
     ablate: bool,
+    /// Changes each threshold, and chooses all of them anew with a part of the data held out.
+    #[arg(long)]
+    hold_out: bool,
     /// Fits what the probability is worth, cross-validated by episode, and writes it as JSON.
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
@@ -231,6 +234,7 @@ impl BacktestArgs {
             json: matches!(self.format, Format::Json),
             svg: self.svg,
             ablate: self.ablate,
+            hold_out: self.hold_out,
             calibrate: self.calibrate,
         }
     }

@@ -1,20 +1,26 @@
 //! From the strength of evidence to a probability: that a cascade is under way or begins within a
 //! minute.
 //!
-//! Fitted by `perf/backtest/reliability.py` on the seconds of the labelled recordings of Binance (17
-//! cascades), judged on episodes that were left out; the reliability and the Brier score are in
-//! `perf/backtest/calibration.md`. Up to 0.6 the rungs of [`super::evidence`] were right as they are
-//! (said 0.55 on the mean of 805 s in 38 episodes and hours, came 0.52); above, evidence was too modest.
+//! Fitted by `foreshock backtest --calibrate` on the seconds of the labelled recordings of Binance (17
+//! cascades), judged on episodes that were left out; the reliability and the Brier score beside the base
+//! rate are in `perf/backtest/calibration.json` and the report beside it.
 
-/// Strength and probability, both rising; lines between.
-const TABLE: [(f64, f64); 7] =
-    [(0.0, 0.0), (0.3, 0.3), (0.5, 0.5), (0.6, 0.62), (0.7, 0.85), (0.8, 0.95), (1.0, 0.98)];
+/// Evidence at which the table has a value.
+pub const KNOTS: [f64; 7] = [0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 1.0];
+/// The probability there; lines between.
+const TABLE: [f64; KNOTS.len()] = [0.0, 0.3, 0.5, 0.62, 0.85, 0.95, 0.98];
 
 /// The probability of a cascade, given the strength of the evidence.
 #[must_use]
 pub fn calibrated(strength: f64) -> f64 {
-    let mut below = TABLE[0];
-    for above in TABLE {
+    between(strength, &TABLE)
+}
+
+/// On the line between the two values of `table` that `strength` lies between.
+#[must_use]
+pub fn between(strength: f64, table: &[f64; KNOTS.len()]) -> f64 {
+    let mut below = (KNOTS[0], table[0]);
+    for above in KNOTS.into_iter().zip(*table) {
         if strength < above.0 {
             let share = (strength - below.0) / (above.0 - below.0);
             return (below.1 + share * (above.1 - below.1)).max(0.0);
@@ -22,6 +28,15 @@ pub fn calibrated(strength: f64) -> f64 {
         below = above;
     }
     below.1
+}
+
+/// The two knots that `strength` lies between, and how near it is to each, 1 in all.
+#[must_use]
+pub fn shares(strength: f64) -> [(usize, f64); 2] {
+    let above = KNOTS.iter().position(|&knot| strength < knot).unwrap_or(KNOTS.len() - 1).max(1);
+    let (low, high) = (KNOTS[above - 1], KNOTS[above]);
+    let share = ((strength - low) / (high - low)).clamp(0.0, 1.0);
+    [(above - 1, 1.0 - share), (above, share)]
 }
 
 #[cfg(test)]

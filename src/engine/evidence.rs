@@ -16,7 +16,9 @@
 //! How wide is wide depends on how many symbols there are; a market of one is a symbol. A move of the market reaches its majors:
 //! without a liquidation of BTC or ETH in 10 s, twice the breadth and dispersion are asked for, and a
 //! minute that both could share is one both must have part in. Where the reference price is known and
-//! has just moved, less surprise convinces.
+//! has just moved, less surprise convinces; where it is known to be flat, nothing does: who is
+//! liquidated without a move of the market is one account, not the market. A price that is not known
+//! is held against nobody.
 //!
 //! The regime scales the rungs of the risk factors and not these: evidence is judged against the row's
 //! own past, and where the price begins to move is no place to ask for more (on the recorded trades of
@@ -42,6 +44,8 @@ const STEPS: [f64; 4] = [0.3, 0.5, 0.7, 0.9];
 pub struct Signs {
     /// How far the reference price went in a minute; `None` where it is not known.
     pub moved: Option<f64>,
+    /// How far apart it was within a minute, this second included; `None` where it is not known.
+    pub swing: Option<f64>,
     /// Significance of the arrivals of 2 s; `None` without a past.
     pub sudden: Option<f64>,
     /// The same of 10 s.
@@ -113,6 +117,13 @@ pub fn lasting(signs: &Signs, proof: &Proof) -> Option<Condition> {
     signs.weight.map(|weight| condition("minute", weight, &proof.minute))
 }
 
+/// What all evidence of the market rests on where its price is known: that it is not flat.
+#[must_use]
+pub fn price(signs: &Signs, proof: &Proof) -> Option<Condition> {
+    let score = |swing| if swing < proof.flat { HINT } else { 1.0 };
+    signs.swing.map(|swing| Condition { name: "price", value: swing, score: score(swing) })
+}
+
 /// How strong the evidence of the market is, 0..1.
 #[inline]
 #[must_use]
@@ -120,7 +131,8 @@ pub fn of_market(signs: &Signs, proof: &Proof) -> f64 {
     if signs.universe <= 1.0 {
         return of_symbol(signs, proof, 1.0);
     }
-    weakest(&wide(signs, proof)).max(besides(signs, proof))
+    let liquidations = weakest(&wide(signs, proof)).max(besides(signs, proof));
+    liquidations.min(price(signs, proof).map_or(1.0, |price| price.score))
 }
 
 /// How strong the evidence of one symbol is, 0..1.
@@ -189,6 +201,7 @@ mod tests {
     fn squeeze() -> Signs {
         Signs {
             moved: None,
+            swing: None,
             sudden: Some(8.0),
             sustained: Some(6.0),
             dispersion: 33.0,
@@ -213,6 +226,9 @@ mod tests {
         assert!(of(&|s| s.sudden = Some(2.0)) < 0.3, "as so often before");
         let once_more = |moved| of(&move |s| (s.sudden, s.moved) = (Some(5.0), Some(moved)));
         assert!(once_more(0.0) < 0.5 && once_more(0.004) >= 0.5, "the price bears it out");
+        let swung = |swing| of(&move |s| s.swing = Some(swing));
+        assert!(swung(0.0) == HINT && swung(7e-4) == HINT, "the price is flat");
+        assert!(swung(8e-4) == of(&|_| {}) && of(&|s| s.swing = None) == of(&|_| {}));
         assert!(of(&|s| s.sudden = None) < 0.3, "who has just begun to listen knows nothing");
         assert!(of(&|s| s.dispersion = 4.0) < 0.3, "a portfolio in an instant");
         assert!(of(&|s| s.breadth = 2.0) < 0.5, "one account");

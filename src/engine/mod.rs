@@ -57,7 +57,7 @@ use self::symbols::{MARKET, OTHER, Symbols};
 use self::world::{CONDITIONS, Verdict, World};
 use crate::event::{Body, Event, Flags, Usd};
 use crate::ledger::Tally;
-use crate::signal::{FAST, Kind, Level, Report};
+use crate::signal::{FACTOR_COUNT, FAST, Kind, Level, Report};
 use crate::symbol::Symbol;
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 
@@ -166,6 +166,14 @@ impl Engine {
         let row = if symbol == Symbol::MARKET { MARKET } else { self.symbols.row(symbol) };
         self.rows[row].advance(&self.world.grid, self.world.watch());
         self.world.conditions(&self.rows[row], row == MARKET)
+    }
+
+    /// The scores of the risk factors of `symbol` now; of nothing where it has no row.
+    #[must_use]
+    pub fn factors(&mut self, symbol: Symbol) -> [Option<f64>; FACTOR_COUNT] {
+        let row = if symbol == Symbol::MARKET { MARKET } else { self.symbols.row(symbol) };
+        self.rows[row].advance(&self.world.grid, self.world.watch());
+        self.world.judge(&self.rows[row], row == MARKET).factors
     }
 
     /// Symbols that were liquidated since the last reset.

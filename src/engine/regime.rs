@@ -36,8 +36,16 @@ const INSIST: u8 = 5;
 const PATIENCE: u64 = 10;
 /// Trades, marks, books.
 const KINDS: usize = 3;
+/// Position of marks among them.
+const MARK: usize = 1;
 /// Share of a span that must be known.
 const KNOWN: u64 = 2;
+/// Seconds that a swing looks back, as a count and as bits of the newest...
+const SWING_S: usize = 60;
+const SWING_BITS: u64 = (1 << SWING_S) - 1;
+/// ...of which so many must have been told, and one of the newest four.
+const SWING_TOLD: u32 = 30;
+const SWING_RECENT: u64 = 0b1111;
 /// A trend begins at this many standard deviations, a strong one at twice as many.
 const TREND_SD: f64 = 1.0;
 /// Samples of a book's own past until it is judged, and those the mean looks back over.
@@ -64,6 +72,10 @@ pub struct Reference {
     /// How far the price went in the last whole minute, either way, as a log return; `None` where
     /// nothing of it is known.
     pub moved: Option<f64>,
+    /// How far apart the price was within the last minute, this second included, as a share of it,
+    /// at the source where it was most; `None` unless trades or book tops tell it second by second.
+    /// Marks do not: they are smoothed, and may be late.
+    pub swing: Option<f64>,
     /// The regime.
     pub regime: Regime,
     /// Since when.
@@ -90,6 +102,7 @@ impl Reference {
             price: None,
             volatility: None,
             moved: None,
+            swing: None,
             regime: Regime::Normal,
             since: Nanos(0),
             trend: Trend::Flat,
@@ -104,7 +117,7 @@ impl Reference {
         self.books = Default::default();
         self.sums = Default::default();
         (self.second, self.heard, self.settled) = (0, 0, false);
-        (self.price, self.volatility, self.moved) = (None, None, None);
+        (self.price, self.volatility, self.moved, self.swing) = (None, None, None, None);
         (self.regime, self.since) = (Regime::Normal, Nanos(0));
         (self.trend, self.liquidity) = (Trend::Flat, Liquidity::Normal);
     }
@@ -121,11 +134,16 @@ impl Reference {
         let Some(price) = price(&event.body) else { return };
         let kind = match event.body {
             Body::Trade { .. } => 0,
-            Body::Mark { .. } => 1,
+            Body::Mark { .. } => MARK,
             _ => 2,
         };
         let venue = event.venue.index();
-        if self.sources[venue][kind].put(price) {
+        let source = &mut self.sources[venue][kind];
+        if source.put(price) {
+            if kind != MARK {
+                let seen = source.swing.read();
+                self.swing = most(self.swing, seen);
+            }
             self.price = Some(price);
             self.heard = self.second;
         }
@@ -167,6 +185,8 @@ impl Reference {
     fn close_sources(&mut self) -> i32 {
         let moves = self.sources.iter_mut().flatten().filter_map(Source::close);
         let (sum, n) = moves.fold((0.0, 0.0), |(sum, n), one| (sum + one, n + 1.0));
+        let quick = self.sources.iter().flat_map(|[trades, _, books]| [trades, books]);
+        self.swing = quick.map(|source| source.swing.read()).fold(None, most);
         if n > 0.0 {
             ((sum / n).clamp(-RETURN_MAX, RETURN_MAX) * UNIT).round() as i32
         } else if self.price.is_some() && self.second - self.heard < PATIENCE {
@@ -234,6 +254,7 @@ struct Source {
     /// In this second.
     now: Option<f64>,
     doubted: u8,
+    swing: Swing,
 }
 
 impl Source {
@@ -249,14 +270,82 @@ impl Source {
         }
         self.doubted = 0;
         self.now = Some(price);
+        self.swing.put(self.then.map_or(0.0, |then| price / then - 1.0));
         true
     }
 
     /// The log return of the second that ends, if it spoke in it and before.
     fn close(&mut self) -> Option<f64> {
+        let moved = self.moved();
+        self.swing.close(moved.unwrap_or(0.0));
+        moved
+    }
+
+    fn moved(&mut self) -> Option<f64> {
         let now = self.now.take()?;
         let then = self.then.replace(now)?;
         Some((now / then).ln())
+    }
+}
+
+fn most(one: Option<f64>, other: Option<f64>) -> Option<f64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.max(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+/// How far apart one source's price was within a minute.
+#[derive(Clone, Copy, Debug)]
+struct Swing {
+    /// Returns of the last whole seconds, the newest at `next - 1`.
+    returns: [f64; SWING_S],
+    next: usize,
+    /// Highest and lowest of that minute, seen from its end.
+    whole: (f64, f64),
+    /// The same of the second that is filling.
+    filling: (f64, f64),
+    /// Seconds that were told, as bits; the lowest is the one that is filling.
+    told: u64,
+}
+
+impl Default for Swing {
+    fn default() -> Self {
+        Self { returns: [0.0; SWING_S], next: 0, whole: (0.0, 0.0), filling: (0.0, 0.0), told: 0 }
+    }
+}
+
+impl Swing {
+    /// A price that is this much above the end of the last second.
+    fn put(&mut self, above: f64) {
+        self.filling = (self.filling.0.max(above), self.filling.1.min(above));
+        self.told |= 1;
+    }
+
+    /// Ends a second with this return.
+    fn close(&mut self, value: f64) {
+        if self.told == 0 {
+            return;
+        }
+        if let Some(slot) = self.returns.get_mut(self.next) {
+            *slot = value;
+        }
+        self.next = (self.next + 1) % SWING_S;
+        (self.whole, self.filling) = ((0.0, 0.0), (0.0, 0.0));
+        let mut above = 0.0;
+        let (newer, older) = self.returns.split_at(self.next);
+        for value in newer.iter().rev().chain(older.iter().rev()) {
+            above -= value;
+            self.whole = (self.whole.0.max(above), self.whole.1.min(above));
+        }
+        self.told <<= 1;
+    }
+
+    fn read(&self) -> Option<f64> {
+        let (high, low) = (self.whole.0.max(self.filling.0), self.whole.1.min(self.filling.1));
+        let is_known =
+            (self.told & SWING_BITS).count_ones() >= SWING_TOLD && self.told & SWING_RECENT != 0;
+        is_known.then_some(high - low)
     }
 }
 
@@ -420,6 +509,49 @@ mod tests {
         assert_eq!((reference.regime, reference.since), (Regime::Extreme, since), "5 min remember");
         shaken(&mut reference, 560, 600, 1e-4);
         assert!(reference.regime < Regime::Extreme);
+    }
+
+    #[test]
+    fn a_swing_is_what_lies_between_the_prices_of_a_minute_this_second_included() {
+        let mut reference = Reference::new(&Climate::default());
+        shaken(&mut reference, 0, 30, 1e-4);
+        assert_eq!(reference.swing, None, "half a minute must be known");
+        shaken(&mut reference, 30, 200, 1e-4);
+        let near = |swing: Option<f64>, expected: f64| {
+            assert!((swing.unwrap() - expected).abs() < 1e-6, "{swing:?} {expected}");
+        };
+        near(reference.swing, 1e-4);
+        trade(&mut reference, 230, Venue::Binance, 1e5 * (1.0 - 9e-4));
+        near(reference.swing, 1e-3);
+        shaken(&mut reference, 231, 62, 1e-4);
+        near(reference.swing, 1e-4);
+    }
+
+    #[test]
+    fn a_frozen_venue_does_not_make_a_moving_price_flat_and_marks_say_nothing() {
+        let mut reference = Reference::new(&Climate::default());
+        for second in 0..100 {
+            trade(&mut reference, second, Venue::Okx, 1e5);
+        }
+        assert_eq!(reference.swing, Some(0.0));
+        for second in 100..200 {
+            trade(&mut reference, second, Venue::Okx, 1e5);
+            #[expect(clippy::cast_precision_loss, reason = "seconds")]
+            let price = 1e5 * (1.0 - 1e-5 * (second - 100) as f64);
+            trade(&mut reference, second, Venue::Binance, price);
+        }
+        assert!(reference.swing > Some(5.8e-4), "{:?}", reference.swing);
+        reference.advance(Nanos((START_S + 210) * NS_PER_S));
+        assert_eq!(reference.swing, None, "nothing was heard of late");
+
+        let mut marks = Reference::new(&Climate::default());
+        for second in 0..100 {
+            let price = Price::new(1e5).unwrap();
+            let event = event(second, Venue::Okx, Body::Mark { price, index: None });
+            marks.advance(event.received);
+            marks.take(&event);
+        }
+        assert_eq!((marks.moved, marks.swing), (Some(0.0), None));
     }
 
     #[test]

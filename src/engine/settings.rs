@@ -156,6 +156,9 @@ pub struct Proof {
     pub sustained_money: [f64; 4],
     /// Distinct venue milliseconds in 2 s from which significance alone is a hint.
     pub hint_dispersion: u32,
+    /// A reference price that is known to have stayed within this share of itself for a minute is
+    /// flat, and evidence of the market no more than WATCH.
+    pub flat: f64,
 }
 
 /// What pressure of trades needs: rungs of WATCH; further ones say how strong it is.
@@ -299,6 +302,7 @@ impl Default for Proof {
             seconds: [3.0, 5.0, 7.0, 9.0],
             sustained_money: [3e4, 1e5, 5e5, 2e6],
             hint_dispersion: 5,
+            flat: 0.0008,
         }
     }
 }
@@ -444,7 +448,8 @@ impl Proof {
         rising("proof.minute", &self.minute)?;
         above_zero("proof.minute_scale", self.minute_scale)?;
         rising("proof.seconds", &self.seconds)?;
-        rising("proof.sustained_money", &self.sustained_money)
+        rising("proof.sustained_money", &self.sustained_money)?;
+        above_zero("proof.flat", self.flat)
     }
 }
 

@@ -5,7 +5,8 @@ use arrayvec::ArrayVec;
 use super::calibration::calibrated;
 use super::delay::Delays;
 use super::evidence::{
-    Condition, HINT, Signs, ascend, ease, hint, lasting, of_market, of_symbol, sustained, wide,
+    Condition, HINT, Signs, ascend, ease, hint, lasting, of_market, of_symbol, price, sustained,
+    wide,
 };
 use super::factor::{Gate, scales, scores};
 use super::feeds::Feeds;
@@ -37,7 +38,7 @@ const MONEY_MAX: u64 = u64::MAX / 4;
 const SLOW_LOOK_NS: u64 = NS_PER_S;
 
 /// Conditions of one row, at most.
-pub const CONDITIONS: usize = 6;
+pub const CONDITIONS: usize = 7;
 /// Evidence from which risk may be HIGH.
 const HINTED: f64 = 0.3;
 /// Seconds that the three windows of 2 s take.
@@ -89,7 +90,7 @@ struct Finding {
 #[derive(Debug)]
 pub struct Verdict {
     breadth: u32,
-    factors: [Option<f64>; FACTOR_COUNT],
+    pub factors: [Option<f64>; FACTOR_COUNT],
     components: [Option<f64>; COMPONENT_COUNT],
     /// Strength of the evidence, 0..1.
     raw: f64,
@@ -294,6 +295,7 @@ impl World {
         let mut all = ArrayVec::new();
         if is_market && self.universe > 1 {
             all.extend(wide(&signs, proof));
+            all.extend(price(&signs, proof));
         } else {
             all.extend(sustained(&signs, proof, row.shown));
         }
@@ -320,6 +322,7 @@ impl World {
         let rest = |money: Money| (money.sum - u64::from(money.event)) as f64;
         Signs {
             moved: self.reference.moved,
+            swing: self.reference.swing,
             sudden,
             sustained,
             dispersion: f64::from(view.arrivals(FAST)),

@@ -1,151 +1,262 @@
-//! What each part of the engine adds: the same recordings without it.
+//! What each idea adds: the same recordings without it.
 //!
-//! A factor is taken out by giving it no weight, its weight going to its fellows in proportion; so the
-//! thresholds stay what they are. Gates and multipliers are taken out by making them neutral.
+//! An alarm rests on conditions, risk on scores, so each is asked about where it counts:
+//!
+//! | table | a row is |
+//! |---|---|
+//! | the alarm without an idea | its condition asks nothing, or its way to an alarm is closed; prices, multipliers and hold are played without |
+//! | risk of HIGH without a factor | the factor has no weight, its fellows share it |
+//! | a factor that may alarm as well | from its lowest rung that gives no more false alarms than the alarm has |
+//! | a factor that is asked for as well | no alarm where it stands below its first rung |
+//!
+//! The last two ask what a factor that is not a condition would add if it were one. Conditions and
+//! factors are judged by the [`moments`](super::moments) that were kept; only what changes the
+//! moments themselves is played again.
 
-use toml::{Table, Value};
-
+use super::alarm::Alarms;
+use super::moments::{AS_IT_IS, IDEAS, Moment, Times, alarms};
+use super::score::{Hit, Score};
+use super::table::Sum;
+use super::{Input, Played, Report, Wish};
 use crate::engine::Settings;
+use crate::engine::factor::weighted;
+use crate::signal::{FACTOR_COUNT, FACTOR_NAMES};
 
-/// The engine without one part.
+/// Scores at the rungs of a factor.
+const RUNGS: [f64; 4] = [25.0, 50.0, 75.0, 100.0];
+
+/// Questions of one kind, and the detector they are about.
 #[derive(Clone, Debug)]
-pub struct Without {
-    /// What is missing.
-    pub part: String,
-    /// The settings that leave it out.
-    pub settings: Settings,
+pub struct Group {
+    /// What is asked.
+    pub title: String,
+    /// The detector as it is.
+    pub whole: Sum,
+    /// Without each idea, or with it.
+    pub answers: Vec<Answer>,
 }
 
-/// Neutral values: the name of a part, and the settings that take it out.
-const NEUTRAL: [(&str, &[(&str, f64)]); 5] = [
-    ("breadth gate", &[("market.breadth", 0.0)]),
-    ("dispersion gate", &[("market.dispersion", 0.0), ("dispersion", 0.0)]),
-    ("significance", &[("significance", 1e-9)]),
-    ("regime", &[("regime.velocity_scales", 1.0), ("regime.volume_scales", 1.0)]),
-    ("completeness", &[("completeness.sampled", 1.0), ("completeness.lossy", 1.0)]),
+/// The detector changed in one idea.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The idea.
+    pub part: String,
+    /// How it did over all recordings.
+    pub sum: Sum,
+    /// What the change does, in words.
+    pub says: String,
+}
+
+/// A way to have no condition, or none of two ways to an alarm.
+const WITHOUT: [(&str, &[(usize, f64)]); 8] = [
+    ("significance", &[(0, 0.0)]),
+    ("dispersion", &[(1, 0.0)]),
+    ("breadth", &[(2, 0.0)]),
+    ("money", &[(3, 0.0)]),
+    ("seconds", &[(4, 0.0)]),
+    ("a flat price", &[(6, 0.0)]),
+    ("the minute", &[(5, f64::INFINITY)]),
+    ("2 s and 10 s", &[(0, f64::INFINITY)]),
 ];
 
-/// The engine without each of its parts in turn.
+/// Asks everything.
 ///
 /// # Errors
-/// When settings cannot be written down, which is a defect.
-pub fn all(settings: &Settings) -> Result<Vec<Without>, String> {
-    let table = Table::try_from(settings).map_err(|e| e.to_string())?;
-    let mut all = Vec::new();
-    for factor in factors(&table) {
-        let mut changed = table.clone();
-        for part in ["risk", "signal"] {
-            if let Some(table) = changed.get_mut(part).and_then(Value::as_table_mut) {
-                drop_weight(table, &factor);
+/// When prices cannot be read again.
+pub(super) fn all(
+    input: &Input,
+    settings: &Settings,
+    report: &Report<'_>,
+) -> Result<Vec<Group>, String> {
+    let hold = hold(settings);
+    let kept = Detector { played: report.played, hold };
+    let mut groups = vec![kept.conditions()];
+    if let Some(first) = groups.first_mut() {
+        first.answers.extend(played_without(input, settings, report)?);
+    }
+    groups.push(kept.factors(settings));
+    groups.push(kept.joined());
+    groups.push(kept.asked());
+    Ok(groups)
+}
+
+/// How long an alarm stands after it last held, ms.
+pub fn hold(settings: &Settings) -> i64 {
+    i64::try_from(settings.levels.hold_ms).unwrap_or(i64::MAX)
+}
+
+/// The alarms of kept moments.
+struct Detector<'a> {
+    played: &'a [Played],
+    hold: i64,
+}
+
+impl Detector<'_> {
+    fn scores(&self, is_on: impl Fn(&Moment) -> bool) -> Vec<Score> {
+        let alarms = |one: &Played| -> Alarms { alarms(&one.trace.moments, self.hold, &is_on) };
+        self.played.iter().map(|one| one.known.score(&alarms(one))).collect()
+    }
+
+    fn sum(&self, scores: &[Score]) -> Sum {
+        Sum::scored(self.played.iter().zip(scores))
+    }
+
+    fn group(
+        &self,
+        title: &str,
+        whole: &[Score],
+        parts: impl IntoIterator<Item = (String, Vec<Score>)>,
+    ) -> Group {
+        let answer = |(part, scores): (String, Vec<Score>)| Answer {
+            says: difference(self.played, whole, &scores),
+            sum: self.sum(&scores),
+            part,
+        };
+        let answers = parts.into_iter().map(answer).collect();
+        Group { title: title.to_owned(), whole: self.sum(whole), answers }
+    }
+
+    fn conditions(&self) -> Group {
+        let whole = self.scores(|moment| moment.is_alarm(&AS_IT_IS));
+        let parts = WITHOUT.map(|(part, changes)| {
+            let mut times: Times = AS_IT_IS;
+            changes.iter().for_each(|&(i, value)| times[i] = value);
+            (part.to_owned(), self.scores(|moment| moment.is_alarm(&times)))
+        });
+        self.group("the alarm without each idea", &whole, parts)
+    }
+
+    fn factors(&self, settings: &Settings) -> Group {
+        let weights = settings.risk.factors().map(|factor| factor.weight);
+        let [.., high, _] = settings.risk.levels;
+        let scores = |weights: [f64; FACTOR_COUNT]| {
+            self.scores(|one| one.is_hinted && weighted(&one.factors, &weights).0 >= high)
+        };
+        let parts = FACTOR_NAMES.into_iter().enumerate().map(|(i, name)| {
+            let mut without = weights;
+            without[i] = 0.0;
+            (name.to_owned(), scores(without))
+        });
+        self.group("risk of HIGH without each factor", &scores(weights), parts)
+    }
+
+    fn joined(&self) -> Group {
+        let whole = self.scores(|moment| moment.is_alarm(&AS_IT_IS));
+        let most = false_alarms(&whole);
+        let parts = FACTOR_NAMES.into_iter().enumerate().map(|(i, name)| {
+            let from = |rung: f64| {
+                let stands = move |one: &Moment| one.factors[i].is_some_and(|score| score >= rung);
+                self.scores(|moment| moment.is_alarm(&AS_IT_IS) || stands(moment))
+            };
+            let mut each = RUNGS.into_iter().map(|rung| (rung, from(rung)));
+            match each.find(|(_, scores)| false_alarms(scores) <= most) {
+                Some((rung, scores)) => (format!("{name} from {rung}"), scores),
+                None => (format!("{name}: always more false alarms"), whole.clone()),
             }
-        }
-        all.extend(without(&factor, changed));
+        });
+        let parts: Vec<_> = parts.collect();
+        self.group("the alarm, and each factor from the rung that adds no false one", &whole, parts)
     }
-    for (part, values) in NEUTRAL {
-        let mut changed = table.clone();
-        let known = values.iter().filter(|(key, value)| set(&mut changed, key, *value)).count();
-        if known > 0 {
-            all.extend(without(part, changed));
-        }
-    }
-    Ok(all)
-}
 
-/// Settings that do not pass their own check leave out more than can be left out.
-fn without(part: &str, table: Table) -> Option<Without> {
-    let settings: Settings = table.try_into().ok()?;
-    settings.check().ok()?;
-    Some(Without { part: part.to_owned(), settings })
-}
-
-/// The name of the factor that a key of a table is the weight of.
-fn factor_of<'a>(key: &'a str, value: &Value) -> Option<&'a str> {
-    let own = value.as_table().is_some_and(|table| table.contains_key("weight"));
-    if own { Some(key) } else { key.strip_suffix("_weight") }
-}
-
-fn factors(table: &Table) -> Vec<String> {
-    let mut names = Vec::new();
-    for part in ["risk", "signal"] {
-        let keys = table.get(part).and_then(Value::as_table).into_iter().flatten();
-        for name in keys.filter_map(|(key, value)| factor_of(key, value)) {
-            if !names.iter().any(|known| known == name) {
-                names.push(name.to_owned());
-            }
-        }
-    }
-    names
-}
-
-fn weight_of(value: &mut Value) -> Option<&mut Value> {
-    if value.is_table() { value.get_mut("weight") } else { Some(value) }
-}
-
-/// Gives `factor` no weight and its fellows its share.
-fn drop_weight(table: &mut Table, factor: &str) {
-    let mut weights: Vec<(bool, &mut Value)> = Vec::new();
-    for (key, value) in table.iter_mut() {
-        let Some(name) = factor_of(key, value) else { continue };
-        let is_it = name == factor;
-        weights.extend(weight_of(value).map(|weight| (is_it, weight)));
-    }
-    let number = |value: &Value| value.as_float().unwrap_or(0.0);
-    let rest: f64 = weights.iter().filter(|(it, _)| !it).map(|(_, weight)| number(weight)).sum();
-    if rest == 0.0 || weights.iter().all(|(it, _)| !it) {
-        return;
-    }
-    for (is_it, weight) in weights {
-        *weight = Value::Float(if is_it { 0.0 } else { number(weight) / rest });
+    fn asked(&self) -> Group {
+        let whole = self.scores(|moment| moment.is_alarm(&AS_IT_IS));
+        let parts = FACTOR_NAMES.into_iter().enumerate().map(|(i, name)| {
+            let stands = move |one: &Moment| one.factors[i].is_some_and(|score| score >= RUNGS[0]);
+            (name.to_owned(), self.scores(|one| one.is_alarm(&AS_IT_IS) && stands(one)))
+        });
+        let parts: Vec<_> = parts.collect();
+        self.group("the alarm, only where each factor is on its first rung as well", &whole, parts)
     }
 }
 
-/// Sets what `key` names to `value`, every number of it if it is a list; `false` where nothing does.
-fn set(table: &mut Table, key: &str, value: f64) -> bool {
-    let Some((part, rest)) = key.split_once('.') else {
-        return table.get_mut(key).is_some_and(|slot| fill(slot, value));
+/// What changes the moments themselves.
+fn played_without(
+    input: &Input,
+    settings: &Settings,
+    report: &Report<'_>,
+) -> Result<Vec<Answer>, String> {
+    let own = report.own();
+    let whole: Vec<Score> = report.played.iter().map(|one| one.score(own)).collect();
+    let change = |change: fn(&mut Settings)| {
+        let mut settings = settings.clone();
+        change(&mut settings);
+        settings
     };
-    table.get_mut(part).and_then(Value::as_table_mut).is_some_and(|table| set(table, rest, value))
+    let parts = [
+        ("prices", settings.clone(), true),
+        ("regime multipliers", change(flat_regime), false),
+        ("completeness", change(full_sources), false),
+        ("the hold of a level", change(|all| all.levels.hold_ms = 1), false),
+    ];
+    let mut answers = Vec::new();
+    for (part, settings, is_blind) in parts {
+        let played = input.play(&settings, &Wish { is_blind, ..Wish::default() })?;
+        let scores: Vec<Score> = played.iter().map(|one| one.score(own)).collect();
+        answers.push(Answer {
+            part: part.to_owned(),
+            says: difference(report.played, &whole, &scores),
+            sum: Sum::scored(report.played.iter().zip(&scores)),
+        });
+    }
+    Ok(answers)
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "small values of the table above")]
-fn fill(slot: &mut Value, value: f64) -> bool {
-    match slot {
-        Value::Float(number) => *number = value,
-        Value::Integer(number) => *number = value as i64,
-        Value::Array(values) => return values.iter_mut().all(|slot| fill(slot, value)),
-        _ => return false,
-    }
-    true
+fn flat_regime(settings: &mut Settings) {
+    (settings.regime.velocity_scales, settings.regime.volume_scales) = ([1.0; 6], [1.0; 6]);
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn full_sources(settings: &mut Settings) {
+    (settings.completeness.sampled, settings.completeness.lossy) = (1.0, 1.0);
+}
 
-    #[test]
-    fn every_factor_and_gate_is_left_out_once() {
-        let all = all(&Settings::default()).unwrap();
-        let parts: Vec<&str> = all.iter().map(|without| without.part.as_str()).collect();
-        for part in ["velocity", "acceleration", "jerk", "volume", "correlation", "clustering"]
-            .into_iter()
-            .chain(NEUTRAL.map(|(part, _)| part))
-        {
-            assert_eq!(parts.iter().filter(|known| **known == part).count(), 1, "{part}");
-        }
-        for without in &all {
-            assert_ne!(without.settings, Settings::default(), "{}", without.part);
+/// In quiet time and on hard negatives.
+pub fn false_alarms(scores: &[Score]) -> usize {
+    scores.iter().map(|score| score.quiet + score.negatives).sum()
+}
+
+/// How `other` differs from `whole`, in words; by recording where anything does.
+pub fn difference(played: &[Played], whole: &[Score], other: &[Score]) -> String {
+    let mut words = Vec::new();
+    for ((one, whole), other) in played.iter().zip(whole).zip(other) {
+        let found = changes(one, whole, other);
+        if !found.is_empty() {
+            words.push(format!("{}: {}", one.name, found.join(", ")));
         }
     }
+    if words.is_empty() { "no hit, lead or alarm changes".to_owned() } else { words.join("; ") }
+}
 
-    #[test]
-    fn the_fellows_share_the_weight() {
-        let all = all(&Settings::default()).unwrap();
-        let velocity = all.iter().find(|without| without.part == "velocity").unwrap();
-        let risk = &velocity.settings.risk;
-        assert_eq!(risk.velocity.weight, 0.0);
-        let before = Settings::default().risk;
-        let grown = risk.volume.weight / before.volume.weight;
-        assert!((grown - 1.0 / (1.0 - before.velocity.weight)).abs() < 1e-9);
-        assert_eq!(velocity.settings.signal.velocity_weight, 0.0);
+fn changes(played: &Played, whole: &Score, other: &Score) -> Vec<String> {
+    let in_time = |score: &Score| score.hits.iter().flatten().filter(|hit| hit.peak > 0.0).count();
+    let hits = |score: &Score| score.hits.iter().flatten().count();
+    let counts = [
+        ("hits", hits(whole), hits(other)),
+        ("in time", in_time(whole), in_time(other)),
+        ("quiet alarms", whole.quiet, other.quiet),
+        ("hard negatives alarmed", whole.negatives, other.negatives),
+        ("alarms elsewhere", whole.elsewhere, other.elsewhere),
+    ];
+    let differs = counts.into_iter().filter(|(_, before, after)| before != after);
+    let mut words: Vec<String> =
+        differs.map(|(what, before, after)| format!("{what} {before} to {after}")).collect();
+    let both = whole.hits.iter().zip(&other.hits);
+    for (i, (before, after)) in both.enumerate() {
+        let (Some(Hit { at: before, .. }), Some(Hit { at: after, .. })) = (before, after) else {
+            continue;
+        };
+        if before != after {
+            let seconds = super::score::seconds(before - after);
+            let kind = played.known.cascades.get(i).map_or("", |one| one.label.kind.as_str());
+            words.push(format!("{kind} {} {seconds:+.1} s", i + 1));
+        }
     }
+    words
+}
+
+/// Times one idea, by its position.
+#[must_use]
+pub fn times(idea: usize, value: f64) -> Times {
+    let mut times = AS_IT_IS;
+    times[idea.min(IDEAS.len() - 1)] = value;
+    times
 }

@@ -1,59 +1,56 @@
-//! What the engine's probability is worth: how often a cascade followed.
+//! What the engine's probability is worth: how often a cascade was there.
 //!
-//! One pair for each second of the sessions: the highest probability of `MARKET` in it, and whether a
-//! labelled cascade reached its peak (see [`score`](super::score)) in the 60 s after it. Left out: from
-//! a peak to its label's end, what is ambiguous, and a minute around that.
+//! The probability has one meaning: that a cascade is under way or begins within a minute. One pair
+//! for each second of the sessions: the strongest evidence of `MARKET` in it, and whether it lies
+//! between 60 s before the onset (see [`score`](super::score)) of a labelled cascade and the label's
+//! end. Left out, because the labels cannot tell: from 60 s before a label to 60 s before its onset, a
+//! minute after its end, and what is ambiguous, with a minute around it.
 //!
 //! ```text
-//! isotonic   the monotone step function nearest to the outcomes (pool adjacent violators)
-//! logistic   1 / (1 + exp(-(a + b score)))
-//! Brier      mean of (p - outcome)²; skill = 1 - Brier / Brier of the base rate
+//! table = a value at each of KNOTS, lines between; each second counts for the two knots it lies
+//!         between, by nearness; values that fall are pooled (pool adjacent violators)
+//! Brier = mean of (p - outcome)²; skill = 1 - Brier / Brier of the base rate
 //! ```
-//! Both are fitted on all episodes but one, and judged on that one, in turn: an episode is a labelled
-//! cascade with the half hours around it; hours in which nothing is labelled are dealt out to the
-//! episodes in turn. The better of the two, fitted on everything, is the table.
+//! The table is fitted on all episodes but one, and judged on that one, in turn: an episode is a
+//! labelled cascade with the half hours around it; hours in which nothing is labelled are dealt out to
+//! the episodes in turn. What ships is [`crate::engine::calibration`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
 use super::Played;
-use super::score::Known;
+use super::score::{Cascade, Known};
+use crate::engine::calibration::{self, KNOTS, calibrated};
 
-/// A cascade must peak within this many seconds.
+/// A cascade may begin within this many seconds.
 const AHEAD_S: i64 = 60;
 /// What lies this near to a cascade is part of its episode, s.
 const NEAR_S: i64 = 1_800;
-/// Scores are told apart to this fraction.
+/// Evidence is told apart to this fraction.
 const STEPS: f64 = 200.0;
 const BINS: usize = 10;
 
-/// Seconds with one score, and those after which a cascade peaked.
+/// Seconds with the same evidence, and those in which a cascade was there.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Count {
     /// Seconds.
     pub n: f64,
-    /// Those before a peak.
+    /// Those of a cascade.
     pub hits: f64,
 }
 
-/// Counts by score, in [`STEPS`].
+/// Counts by evidence, in [`STEPS`].
 type Scores = BTreeMap<i64, Count>;
+
+/// A value at each of [`KNOTS`].
+type Fit = [f64; KNOTS.len()];
 
 /// All pairs, by episode.
 #[derive(Clone, Debug, Default)]
 pub struct Pairs {
     episodes: Vec<Scores>,
-}
-
-/// From a score to a probability.
-#[derive(Clone, Debug, PartialEq)]
-enum Fit {
-    /// Score from which a probability holds, rising.
-    Isotonic(Vec<(f64, f64)>),
-    /// Intercept and slope.
-    Logistic(f64, f64),
 }
 
 impl Pairs {
@@ -96,29 +93,41 @@ impl Pairs {
         sum(self.episodes.iter())
     }
 
-    /// Each episode judged by what was fitted on the others: (probability, seconds, hits).
-    fn judged(&self, fit: fn(&Scores) -> Fit) -> Vec<(f64, Count)> {
-        let judge = |(i, scores): (usize, &Scores)| {
-            let fitted = fit(&self.without(i));
-            let each = scores.iter();
-            each.map(move |(step, count)| (fitted.at(score(*step)), *count)).collect::<Vec<_>>()
+    /// Each episode judged by what was fitted on the others: (episode, evidence, probability, count).
+    fn judged(&self, fit: impl Fn(usize) -> Fit) -> Vec<Judged> {
+        let judge = |(episode, scores): (usize, &Scores)| {
+            let fitted = fit(episode);
+            let one = move |(step, count): (&i64, &Count)| {
+                let evidence = score(*step);
+                let said = calibration::between(evidence, &fitted);
+                Judged { episode, evidence, said, count: *count }
+            };
+            scores.iter().map(one).collect::<Vec<_>>()
         };
         self.episodes.iter().enumerate().flat_map(judge).collect()
     }
 }
 
-/// Whether a cascade peaks soon after `second`; `None` where it does not count.
+/// Seconds of one episode with the same evidence, and what was said of them.
+#[derive(Clone, Copy, Debug)]
+struct Judged {
+    episode: usize,
+    evidence: f64,
+    said: f64,
+    count: Count,
+}
+
+/// Whether a cascade is there at `second` or soon; `None` where the labels cannot tell.
 fn outcome(known: &Known, second: i64) -> Option<bool> {
     let s = |ms: i64| ms.div_euclid(1_000);
-    let after = |c: &super::score::Cascade| s(c.peak) <= second && second <= s(c.label.end);
-    let vague = known.ambiguous.iter().map(|a| (s(a.start) - AHEAD_S, s(a.end) + AHEAD_S));
-    let soon = |c: &super::score::Cascade| second < s(c.peak) && s(c.peak) <= second + AHEAD_S;
-    if known.cascades.iter().any(soon) {
+    let is_there = |c: &Cascade| (s(c.onset) - AHEAD_S..=s(c.label.end)).contains(&second);
+    if known.cascades.iter().any(is_there) {
         return Some(true);
     }
-    let out = known.cascades.iter().any(after)
-        || vague.into_iter().any(|(from, until)| (from..=until).contains(&second));
-    (!out).then_some(false)
+    let labels = known.cascades.iter().map(|cascade| &cascade.label).chain(&known.ambiguous);
+    let around = |start: i64, end: i64| s(start) - AHEAD_S..=s(end) + AHEAD_S;
+    let mut vague = labels.map(|label| around(label.start, label.end));
+    (!vague.any(|span| span.contains(&second))).then_some(false)
 }
 
 /// The cascade whose episode `second` is part of.
@@ -132,9 +141,7 @@ fn near(known: &Known, second: i64) -> Option<usize> {
 fn sum<'a>(all: impl Iterator<Item = &'a Scores>) -> Scores {
     let mut total = Scores::new();
     for (step, count) in all.flatten() {
-        let sum = total.entry(*step).or_default();
-        sum.n += count.n;
-        sum.hits += count.hits;
+        total.entry(*step).or_default().add(*count, 1.0);
     }
     total
 }
@@ -149,90 +156,51 @@ fn score(step: i64) -> f64 {
     step as f64 / STEPS
 }
 
-impl Fit {
-    /// The monotone step function nearest to the outcomes.
-    fn isotonic(scores: &Scores) -> Self {
-        let mut pools: Vec<(i64, Count)> = Vec::new();
-        for (&step, &count) in scores {
-            pools.push((step, count));
-            while let [.., (_, low), (_, high)] = pools.as_slice() {
-                if high.rate() > low.rate() {
-                    break;
-                }
-                let (_, high) = pools.pop().unwrap_or_default();
-                if let Some((_, low)) = pools.last_mut() {
-                    low.n += high.n;
-                    low.hits += high.hits;
-                }
-            }
+/// The table that fits these counts.
+fn fit(scores: &Scores) -> Fit {
+    let mut at = [Count::default(); KNOTS.len()];
+    for (&step, &count) in scores {
+        for (i, share) in calibration::shares(score(step)) {
+            at[i].add(count, share);
         }
-        Self::Isotonic(pools.iter().map(|(step, count)| (score(*step), count.rate())).collect())
     }
-
-    /// Newton's method on the log likelihood, with half a hit and half a miss beforehand.
-    fn logistic(scores: &Scores) -> Self {
-        let total = sum(std::iter::once(scores))
-            .values()
-            .fold(Count::default(), |a, b| Count { n: a.n + b.n, hits: a.hits + b.hits });
-        let base = (total.hits + 0.5) / (total.n + 1.0);
-        let (mut a, mut b) = ((base / (1.0 - base)).ln(), 0.0);
-        for _ in 0..60 {
-            // A little resistance, so that perfectly parted outcomes give a slope that is finite.
-            let (mut ga, mut gb, mut haa, mut hab, mut hbb) = (0.0, -1e-2 * b, 1e-6, 0.0, 1e-2);
-            for (&step, count) in scores {
-                let x = score(step);
-                let p = 1.0 / (1.0 + (-(a + b * x)).exp());
-                let (gradient, weight) = (count.hits - count.n * p, count.n * p * (1.0 - p));
-                ga += gradient;
-                gb += gradient * x;
-                haa += weight;
-                hab += weight * x;
-                hbb += weight * x * x;
-            }
-            let determinant = haa * hbb - hab * hab;
-            if determinant <= 0.0 {
+    let mut pools: Vec<(usize, Count)> = Vec::new();
+    for count in at {
+        pools.push((1, count));
+        while let [.., (_, low), (_, high)] = pools.as_slice() {
+            if high.rate() > low.rate() {
                 break;
             }
-            a += ((hbb * ga - hab * gb) / determinant).clamp(-2.0, 2.0);
-            b += ((haa * gb - hab * ga) / determinant).clamp(-4.0, 4.0);
-        }
-        Self::Logistic(a, b)
-    }
-
-    fn at(&self, score: f64) -> f64 {
-        match self {
-            Self::Isotonic(knots) => {
-                let below = knots.partition_point(|knot| knot.0 <= score);
-                knots.get(below.saturating_sub(1)).map_or(0.0, |knot| knot.1)
-            }
-            Self::Logistic(a, b) => 1.0 / (1.0 + (-(a + b * score)).exp()),
-        }
-    }
-
-    /// Score and probability at the places where the table has a knot.
-    fn table(&self) -> Vec<(f64, f64)> {
-        match self {
-            Self::Isotonic(knots) => knots.clone(),
-            Self::Logistic(..) => {
-                (0..=20).map(|i| f64::from(i) / 20.0).map(|x| (x, self.at(x))).collect()
+            let (width, high) = pools.pop().unwrap_or_default();
+            if let Some((all, low)) = pools.last_mut() {
+                *all += width;
+                low.add(high, 1.0);
             }
         }
     }
+    let mut values = pools.iter().flat_map(|(width, count)| vec![count.rate(); *width]);
+    std::array::from_fn(|_| values.next().unwrap_or_default())
 }
 
 impl Count {
+    fn add(&mut self, other: Self, share: f64) {
+        self.n += other.n * share;
+        self.hits += other.hits * share;
+    }
+
     fn rate(&self) -> f64 {
         if self.n > 0.0 { self.hits / self.n } else { 0.0 }
     }
 }
 
-/// Mean of (p - outcome)².
-fn brier(judged: &[(f64, Count)]) -> f64 {
-    let total: f64 = judged.iter().map(|(_, count)| count.n).sum();
-    let error = |(p, count): &(f64, Count)| {
-        count.hits * (1.0 - p) * (1.0 - p) + (count.n - count.hits) * p * p
-    };
-    judged.iter().map(error).sum::<f64>() / total.max(1.0)
+/// Mean of (p - outcome)² over what `is_counted`.
+fn brier(judged: &[Judged], is_counted: impl Fn(&Judged) -> bool) -> f64 {
+    let (mut errors, mut n) = (0.0, 0.0);
+    for Judged { said: p, count, .. } in judged.iter().filter(|one| is_counted(one)) {
+        errors += count.hits * (1.0 - p) * (1.0 - p) + (count.n - count.hits) * p * p;
+        n += count.n;
+    }
+    errors / f64::max(n, 1.0)
 }
 
 /// What was found, as text and as the table to ship.
@@ -240,7 +208,7 @@ fn brier(judged: &[(f64, Count)]) -> f64 {
 pub struct Calibration {
     /// For a person.
     pub text: String,
-    /// For the engine.
+    /// For a program.
     pub table: Value,
 }
 
@@ -249,79 +217,119 @@ pub struct Calibration {
 pub fn calibrate(played: &[Played]) -> Calibration {
     let pairs = Pairs::of(played);
     let all = pairs.all();
-    let total = sum(std::iter::once(&all))
-        .values()
-        .fold(Count::default(), |a, b| Count { n: a.n + b.n, hits: a.hits + b.hits });
-    let rate = total.rate();
-    let base = rate * (1.0 - rate);
-    let raw: Vec<(f64, Count)> = all.iter().map(|(step, count)| (score(*step), *count)).collect();
-    let mut fits = [
-        ("isotonic", Fit::isotonic as fn(&Scores) -> Fit),
-        ("logistic", Fit::logistic as fn(&Scores) -> Fit),
-    ]
-    .map(|(name, fit)| (name, fit, pairs.judged(fit)));
-    fits.sort_by(|a, b| brier(&a.2).total_cmp(&brier(&b.2)));
-    let [(name, fit, judged), (other, _, other_judged)] = fits;
-    let knots = fit(&all).table();
-    let skill = |brier: f64| if base > 0.0 { 1.0 - brier / base } else { 0.0 };
+    let mut total = Count::default();
+    all.values().for_each(|count| total.add(*count, 1.0));
+    let fitted = fit(&all);
+    let shipped = pairs.judged(|_| KNOTS.map(calibrated));
+    let tables = [
+        ("base rate", pairs.judged(|_| [total.rate(); KNOTS.len()])),
+        ("evidence as it is", pairs.judged(|_| KNOTS)),
+        ("shipped table", shipped.clone()),
+        ("fitted, cross-validated", pairs.judged(|left_out| fit(&pairs.without(left_out)))),
+    ];
+    let briers = tables.map(|(name, judged)| {
+        (name, brier(&judged, |_| true), brier(&judged, |one| one.evidence > 0.0))
+    });
     let episodes: usize = played.iter().map(|one| one.known.cascades.len()).sum();
-    let mut text = format!(
-        "\ncalibration: {} s, of them {} within {AHEAD_S} s before the peak of one of {episodes} \
-         cascades (base rate {rate:.6})\n",
-        total.n, total.hits
-    );
-    for (name, judged) in [("as it is", &raw), (name, &judged), (other, &other_judged)] {
-        let score = brier(judged);
-        let _ = writeln!(text, "{name:<10} Brier {score:.6}, skill {:+.3}", skill(score));
-    }
-    let _ =
-        writeln!(text, "base rate  Brier {base:.6}\n\n{name}, each episode judged by the others:");
-    let _ = writeln!(text, "said from     to   seconds      hits  said  came");
-    let bins = reliability(&judged);
-    for (from, to, count, said) in &bins {
-        let _ = writeln!(
-            text,
-            "{from:>9.2}  {to:>5.2}  {:>8}  {:>8}  {said:.3}  {:.3}",
-            count.n,
-            count.hits,
-            count.rate()
-        );
-    }
+    let bins = reliability(&shipped);
+    let text = text(total, episodes, &briers, &bins, &fitted);
     let table = json!({
-        "what": format!("probability that a cascade peaks within {AHEAD_S} s, by score"),
-        "method": name,
+        "what": format!("probability that a cascade is under way or begins within {AHEAD_S} s"),
         "episodes": episodes,
         "seconds": total.n,
         "hits": total.hits,
-        "base_rate": rate,
-        "brier": { "base_rate": base, "as_it_is": brier(&raw), "cross_validated": brier(&judged) },
-        "knots": knots,
-        "reliability": bins.iter().map(|(from, to, count, said)| json!({
-            "from": from, "to": to, "seconds": count.n, "hits": count.hits, "said": said,
-            "came": count.rate(),
+        "base_rate": total.rate(),
+        "brier": briers.iter().map(|(name, all, signs)| json!({
+            "of": name, "all_seconds": all, "seconds_with_evidence": signs,
+            "skill": skill(*all, briers[0].1),
+        })).collect::<Vec<_>>(),
+        "shipped": KNOTS.map(|knot| (knot, calibrated(knot))),
+        "fitted": KNOTS.iter().zip(fitted).collect::<Vec<_>>(),
+        "reliability": bins.iter().map(|bin| json!({
+            "from": bin.from, "to": bin.to, "seconds": bin.count.n, "hits": bin.count.hits,
+            "said": bin.said, "came": bin.count.rate(), "episodes": bin.episodes,
         })).collect::<Vec<_>>(),
     });
     Calibration { text, table }
 }
 
-/// From, to, count and mean probability of each bin that holds anything.
+fn skill(brier: f64, base: f64) -> f64 {
+    if base > 0.0 { 1.0 - brier / base } else { 0.0 }
+}
+
+fn text(
+    total: Count,
+    episodes: usize,
+    briers: &[(&str, f64, f64)],
+    bins: &[Bin],
+    fitted: &Fit,
+) -> String {
+    let mut text = format!(
+        "\ncalibration: {} s, in {} of them one of {episodes} cascades was under way or began within \
+         {AHEAD_S} s (base rate {:.6})\n\n{:<26}{:>10}{:>8}{:>22}\n",
+        total.n,
+        total.hits,
+        total.rate(),
+        "Brier score",
+        "all",
+        "skill",
+        "seconds with evidence"
+    );
+    let base = briers.first().map_or(0.0, |first| first.1);
+    for (name, all, signs) in briers {
+        let skill = skill(*all, base);
+        let _ = writeln!(text, "{name:<26}{all:>10.6}{skill:>+8.3}{signs:>22.4}");
+    }
+    let _ = writeln!(text, "\nshipped table, seconds with evidence:");
+    let _ = writeln!(text, "said from    to   seconds  said  came  episodes");
+    for Bin { from, to, count, said, episodes } in bins {
+        let _ = writeln!(
+            text,
+            "{from:>9.1}  {to:>4.1}  {:>8}  {said:.2}  {:.2}  {episodes:>8}",
+            count.n,
+            count.rate()
+        );
+    }
+    let row = |name: &str, values: &Fit| {
+        values.iter().fold(format!("{name:<12}"), |row, value| row + &format!("{value:>7.3}"))
+            + "\n"
+    };
+    text.push('\n');
+    text.push_str(&row("evidence", &KNOTS));
+    text.push_str(&row("shipped", &KNOTS.map(calibrated)));
+    text.push_str(&row("fitted", fitted));
+    text
+}
+
+/// Seconds of which about the same was said.
+#[derive(Clone, Debug)]
+struct Bin {
+    from: f64,
+    to: f64,
+    count: Count,
+    /// Mean of what was said.
+    said: f64,
+    /// Episodes they are of.
+    episodes: usize,
+}
+
+/// Each bin that holds a second with evidence.
 #[expect(clippy::cast_precision_loss, reason = "one of ten bins")]
-fn reliability(judged: &[(f64, Count)]) -> Vec<(f64, f64, Count, f64)> {
-    let width = 1.0 / BINS as f64;
-    let edge = |i: usize| i as f64 * width;
+fn reliability(judged: &[Judged]) -> Vec<Bin> {
+    let edge = |i: usize| i as f64 / BINS as f64;
     let mut bins = Vec::new();
     for i in 0..BINS {
         let (from, to) = (edge(i), edge(i + 1));
         let is_last = i + 1 == BINS;
         let inside = |p: f64| p >= from && (p < to || is_last);
-        let (mut count, mut said) = (Count::default(), 0.0);
-        for (p, one) in judged.iter().filter(|(p, _)| inside(*p)) {
-            count.n += one.n;
-            count.hits += one.hits;
-            said += p * one.n;
+        let (mut count, mut said, mut episodes) = (Count::default(), 0.0, BTreeSet::new());
+        for one in judged.iter().filter(|one| one.evidence > 0.0 && inside(one.said)) {
+            count.add(one.count, 1.0);
+            said += one.said * one.count.n;
+            episodes.insert(one.episode);
         }
         if count.n > 0.0 {
-            bins.push((from, to, count, said / count.n));
+            bins.push(Bin { from, to, count, said: said / count.n, episodes: episodes.len() });
         }
     }
     bins
@@ -329,6 +337,7 @@ fn reliability(judged: &[(f64, Count)]) -> Vec<(f64, f64, Count, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::Stretch;
     use super::*;
 
     fn scores(of: &[(f64, f64, f64)]) -> Scores {
@@ -336,44 +345,53 @@ mod tests {
     }
 
     #[test]
-    fn adjacent_violators_are_pooled() {
-        let fit = Fit::isotonic(&scores(&[
-            (0.0, 100.0, 0.0),
-            (0.2, 10.0, 4.0),
-            (0.4, 10.0, 2.0),
-            (0.6, 10.0, 9.0),
-        ]));
-        assert_eq!(fit, Fit::Isotonic(vec![(0.0, 0.0), (0.2, 0.3), (0.6, 0.9)]));
-        assert_eq!(
-            [0.0, 0.1, 0.2, 0.5, 0.6, 1.0].map(|x| fit.at(x)),
-            [0.0, 0.0, 0.3, 0.3, 0.9, 0.9]
-        );
+    fn values_that_fall_are_pooled() {
+        let knots = [(0.0, 100.0, 0.0), (0.3, 10.0, 4.0), (0.5, 10.0, 2.0), (0.7, 10.0, 9.0)];
+        let fitted = fit(&scores(&knots));
+        assert_eq!(fitted[..3], [0.0, 0.3, 0.3]);
+        assert!(fitted.windows(2).all(|pair| pair[0] <= pair[1]), "{fitted:?}");
     }
 
     #[test]
-    fn a_logistic_curve_is_found_again() {
-        let truth = Fit::Logistic(-3.0, 6.0);
-        let each = (0..=10).map(|i| f64::from(i) / 10.0);
-        let exact: Vec<_> = each.map(|x| (x, 1e5, 1e5 * truth.at(x))).collect();
-        let Fit::Logistic(a, b) = Fit::logistic(&scores(&exact)) else { panic!("logistic") };
-        assert!((a + 3.0).abs() < 0.01 && (b - 6.0).abs() < 0.01, "{a} {b}");
+    fn a_second_between_two_knots_counts_for_both() {
+        let fitted = fit(&scores(&[(0.3, 10.0, 0.0), (0.4, 10.0, 10.0), (0.5, 10.0, 10.0)]));
+        assert!((fitted[1] - 1.0 / 3.0).abs() < 1e-12 && fitted[2] == 1.0, "{fitted:?}");
     }
 
     #[test]
     fn an_episode_is_judged_by_the_others() {
-        // Where score 0.5 meant a hit in one episode only, the others say it never does.
+        // Where evidence of 0.5 was a cascade in one episode only, the others say it never is.
         let hit = scores(&[(0.5, 10.0, 10.0)]);
         let miss = scores(&[(0.5, 10.0, 0.0)]);
         let pairs = Pairs { episodes: vec![hit, miss.clone(), miss] };
-        let judged = pairs.judged(Fit::isotonic);
-        assert_eq!(judged.iter().map(|one| one.0).collect::<Vec<_>>(), [0.0, 0.5, 0.5]);
-        assert!((brier(&judged) - (10.0 + 2.5 + 2.5) / 30.0).abs() < 1e-9);
+        let judged = pairs.judged(|left_out| fit(&pairs.without(left_out)));
+        assert_eq!(judged.iter().map(|one| one.said).collect::<Vec<_>>(), [0.0, 0.5, 0.5]);
+        assert!((brier(&judged, |_| true) - (10.0 + 2.5 + 2.5) / 30.0).abs() < 1e-9);
+        assert_eq!(brier(&judged, |one| one.episode == 0), 1.0);
     }
 
     #[test]
-    fn bins_hold_everything_once() {
+    fn a_cascade_is_there_from_a_minute_before_its_onset_to_its_end() {
+        let label = Stretch {
+            dataset: "a".into(),
+            start: 1_000_000,
+            peak: None,
+            end: 1_500_000,
+            kind: "fast".into(),
+        };
+        let cascade = Cascade { label, onset: 1_200_000, broke: None, peak: 1_300_000 };
+        let known = Known { cascades: vec![cascade], ..Known::default() };
+        let at = [939, 940, 1_139, 1_140, 1_500, 1_501, 1_560, 1_561];
+        let there = [Some(false), None, None, Some(true), Some(true), None, None, Some(false)];
+        assert_eq!(at.map(|second| outcome(&known, second)), there);
+    }
+
+    #[test]
+    fn bins_hold_everything_with_evidence_once() {
         let count = Count { n: 5.0, hits: 1.0 };
-        let bins = reliability(&[(0.0, count), (0.1, count), (1.0, count), (0.95, count)]);
-        assert_eq!(bins.iter().map(|bin| bin.2.n).collect::<Vec<_>>(), [5.0, 5.0, 10.0]);
+        let of = |(episode, said)| Judged { episode, evidence: said, said, count };
+        let bins = reliability(&[(0, 0.0), (0, 0.1), (1, 1.0), (2, 0.95)].map(of));
+        let held: Vec<_> = bins.iter().map(|bin| (bin.count.n, bin.episodes)).collect();
+        assert_eq!(held, [(5.0, 1), (10.0, 2)]);
     }
 }

@@ -1,30 +1,60 @@
 //! The report as one JSON object: the same input gives the same bytes.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::calibrate::Calibration;
+use super::ablate::{Answer, Group};
+use super::held::Held;
+use super::moments::IDEAS;
 use super::score::Hit;
 use super::table::{Sum, median};
-use super::{Detector, Played, Report};
+use super::{Detector, More, Played, Report};
 
 /// The whole report, indented.
 #[must_use]
-pub fn write(
-    report: &Report<'_>,
-    without: &[(String, Sum)],
-    calibration: Option<&Calibration>,
-) -> String {
+pub fn write(report: &Report<'_>, more: &More) -> String {
     let mut value = value(report);
     if let Some(object) = value.as_object_mut() {
-        if !without.is_empty() {
-            let each = without.iter().map(|(part, sum)| counts(part, sum)).collect();
-            object.insert("without".to_owned(), Value::Array(each));
+        if !more.ablations.is_empty() {
+            object.insert("ablations".to_owned(), more.ablations.iter().map(group).collect());
         }
-        if let Some(calibration) = calibration {
+        if let Some(held) = &more.held {
+            object.insert("held_out".to_owned(), held_out(held));
+        }
+        if let Some(calibration) = &more.calibration {
             object.insert("calibration".to_owned(), calibration.table.clone());
         }
     }
     format!("{value:#}")
+}
+
+fn group(group: &Group) -> Value {
+    let answer = |answer: &Answer| said(counts(&answer.part, &answer.sum), &answer.says);
+    json!({
+        "asked": group.title,
+        "whole": counts("whole", &group.whole),
+        "parts": group.answers.iter().map(answer).collect::<Vec<_>>(),
+    })
+}
+
+fn held_out(held: &Held) -> Value {
+    let steps = held.steps.iter().map(|step| said(counts(&step.name, &step.sum), &step.says));
+    let chosen = held.chosen.iter().map(|(without, times)| {
+        let times =
+            IDEAS.into_iter().zip(times).map(|(idea, times)| (idea.to_owned(), json!(times)));
+        json!({ "without": without, "times": times.collect::<Map<_, _>>() })
+    });
+    json!({
+        "sensitivity": steps.collect::<Vec<_>>(),
+        "sums": held.sums.iter().map(|(name, sum)| counts(name, sum)).collect::<Vec<_>>(),
+        "chosen": chosen.collect::<Vec<_>>(),
+    })
+}
+
+fn said(mut counts: Value, says: &str) -> Value {
+    if let Some(object) = counts.as_object_mut() {
+        object.insert("says".to_owned(), says.into());
+    }
+    counts
 }
 
 fn value(report: &Report<'_>) -> Value {

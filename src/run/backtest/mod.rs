@@ -2,12 +2,14 @@
 //!
 //! [`play`] sends recordings (and [`prices`]) through the real engine, as `replay` does, and notes its
 //! [`alarm`]s beside those of the [`rules`] to beat; [`labels`] say what was there; [`score`] brings
-//! them together; [`table`] and [`json`] say it, [`picture`] shows it. [`ablate`] asks what each part of
-//! the engine adds, [`calibrate`] what its probability is worth.
+//! them together; [`table`] and [`json`] say it, [`picture`] shows it. From the [`moments`] that were
+//! kept, [`ablate`] says what each idea adds and [`held`] what the thresholds are worth where they were
+//! not chosen; [`calibrate`] says what the probability is worth.
 
 pub mod labels;
 pub mod prices;
 pub mod alarm;
+pub mod moments;
 pub mod rules;
 pub mod play;
 pub mod score;
@@ -16,6 +18,7 @@ pub mod table;
 pub mod json;
 pub mod picture;
 pub mod ablate;
+pub mod held;
 pub mod calibrate;
 
 use std::path::{Path, PathBuf};
@@ -29,10 +32,10 @@ use self::play::{Dataset, LEVELS, Trace};
 use self::prices::{Prices, Span};
 use self::rules::{RULES, SCALES};
 use self::score::{Cascade, Known, Lists, Score};
-use self::table::Sum;
 use super::Failure;
 use crate::config::Config;
 use crate::engine::Settings;
+use crate::engine::calibration::calibrated;
 use crate::signal::Level;
 use crate::symbol::Symbol;
 
@@ -70,8 +73,10 @@ pub struct Options {
     pub json: bool,
     /// Where a picture of each cascade is written.
     pub svg: Option<PathBuf>,
-    /// Whether everything is played again without each part of the engine.
+    /// Whether it is asked what each idea adds.
     pub ablate: bool,
+    /// Whether thresholds are changed, and chosen anew on what is left when a part is held out.
+    pub hold_out: bool,
     /// Where the calibration of the probability is written.
     pub calibrate: Option<PathBuf>,
 }
@@ -86,38 +91,49 @@ pub fn backtest(config: &Config, options: &Options) -> Result<(), Failure> {
 
 fn run(config: &Config, options: &Options) -> Result<(), String> {
     let input = Input::read(options)?;
-    let wish = Wish { samples: options.svg.is_some(), seconds: true };
+    let level = LEVELS.iter().position(|level| *level == options.level).unwrap_or(1);
+    let bound = config.engine.levels.bounds()[level];
+    let wish = Wish {
+        samples: options.svg.is_some(),
+        seconds: true,
+        moments: (options.ablate || options.hold_out).then_some(bound),
+        is_blind: false,
+    };
     let played = input.play(&config.engine, &wish)?;
     let report = Report { level: options.level, rows: options.rows, played: &played };
     if let Some(dir) = &options.svg {
         draw(dir, &report, &input.prices, &config.engine)?;
     }
-    let calibration = options.calibrate.is_some().then(|| calibrate::calibrate(&played));
-    if let (Some(path), Some(calibration)) = (&options.calibrate, &calibration) {
+    let mut more = More {
+        calibration: options.calibrate.is_some().then(|| calibrate::calibrate(&played)),
+        ..More::default()
+    };
+    if let (Some(path), Some(calibration)) = (&options.calibrate, &more.calibration) {
         write(path, &format!("{:#}\n", calibration.table))?;
     }
-    let without = if options.ablate { ablations(&input, config, &report)? } else { Vec::new() };
+    if options.ablate {
+        more.ablations = ablate::all(&input, &config.engine, &report)?;
+    }
+    if options.hold_out {
+        more.held = Some(held::hold_out(&played, ablate::hold(&config.engine)));
+    }
     if options.json {
-        println!("{}", json::write(&report, &without, calibration.as_ref()));
+        println!("{}", json::write(&report, &more));
     } else {
-        print!("{}", table::write(&report, &without));
-        print!("{}", calibration.map(|calibration| calibration.text).unwrap_or_default());
+        print!("{}", table::write(&report, &more));
     }
     Ok(())
 }
 
-/// What the engine's detector does over all recordings without each of its parts.
-fn ablations(
-    input: &Input,
-    config: &Config,
-    report: &Report<'_>,
-) -> Result<Vec<(String, Sum)>, String> {
-    let mut all = Vec::new();
-    for without in ablate::all(&config.engine)? {
-        let played = input.play(&without.settings, &Wish::default())?;
-        all.push((without.part, Sum::of(&played, report.own())));
-    }
-    Ok(all)
+/// What was asked for beside the report.
+#[derive(Debug, Default)]
+pub struct More {
+    /// What each idea adds.
+    pub ablations: Vec<ablate::Group>,
+    /// What thresholds are worth.
+    pub held: Option<held::Held>,
+    /// What the probability is worth.
+    pub calibration: Option<calibrate::Calibration>,
 }
 
 /// A picture of each cascade.
@@ -154,8 +170,12 @@ fn write(path: &Path, text: &str) -> Result<(), String> {
 struct Wish {
     /// The engine's words around each cascade.
     samples: bool,
-    /// The highest probability of each second.
+    /// The strongest evidence of each second.
     seconds: bool,
+    /// What the market showed at each liquidation, for the level that begins at this probability.
+    moments: Option<f64>,
+    /// The engine is shown no prices.
+    is_blind: bool,
 }
 
 /// Everything that was read.
@@ -223,8 +243,9 @@ impl Input {
         let labels = self.lists.labels.iter().filter(|label| label.dataset == dataset.name);
         let around = labels.map(|label| (label.start - AROUND_MS, label.end + AROUND_MS));
         let samples = if wish.samples { around.collect() } else { Vec::new() };
-        let wish = play::Wish { samples, seconds: wish.seconds };
-        let trace = play::play(dataset, &self.prices, settings, &wish, progress)?;
+        let prices = if wish.is_blind { &Prices::default() } else { &self.prices };
+        let wish = play::Wish { samples, seconds: wish.seconds, moments: wish.moments };
+        let trace = play::play(dataset, prices, settings, &wish, progress)?;
         let known = Known::of(dataset, &self.lists, &trace.prints, &self.prices);
         Ok(Played { name: dataset.name.clone(), sessions: dataset.sessions.clone(), trace, known })
     }
@@ -251,6 +272,8 @@ pub struct Played {
 pub enum Detector {
     /// The engine, at [`LEVELS`] of this position and above.
     Engine(Rows, usize),
+    /// The risk of `MARKET`, from HIGH on.
+    Risk,
     /// A rule of [`RULES`], at [`SCALES`] of this position.
     Rule(usize, usize),
 }
@@ -262,6 +285,7 @@ impl Detector {
         match self {
             Self::Engine(Rows::Market, _) => "foreshock MARKET".to_owned(),
             Self::Engine(Rows::Any, _) => "foreshock any row".to_owned(),
+            Self::Risk => "risk of HIGH".to_owned(),
             Self::Rule(rule, scale) => {
                 let name = RULES.get(rule).copied().unwrap_or_default();
                 let scale = SCALES.get(scale).copied().unwrap_or(1.0);
@@ -274,6 +298,7 @@ impl Detector {
         match self {
             Self::Engine(Rows::Market, level) => trace.market.get(level),
             Self::Engine(Rows::Any, level) => trace.any.get(level),
+            Self::Risk => Some(&trace.risk),
             Self::Rule(rule, scale) => trace.rules.get(scale)?.get(rule),
         }
     }
@@ -290,7 +315,7 @@ impl Played {
     pub fn highest(&self, spans: impl IntoIterator<Item = Span>) -> f64 {
         let seconds = |(from, until): Span| from / 1_000..=until.max(from) / 1_000;
         let said = spans.into_iter().flat_map(|span| self.trace.seconds.range(seconds(span)));
-        said.map(|(_, &probability)| probability).fold(0.0, f64::max)
+        calibrated(said.map(|(_, &evidence)| evidence).fold(0.0, f64::max))
     }
 
     /// The highest before the peak of each cascade, in quiet time, and on hard negatives.
@@ -328,13 +353,14 @@ impl Report<'_> {
         LEVELS.iter().position(|level| *level == self.level).unwrap_or(1)
     }
 
-    /// The engine's two, then the rules as they are written.
+    /// The engine's two and its risk, then the rules as they are written.
     #[must_use]
     pub fn detectors(&self) -> Vec<Detector> {
         let level = self.level_index();
         let written = SCALES.iter().position(|&scale| scale == 1.0).unwrap_or_default();
         let own = [Rows::Market, Rows::Any].map(|rows| Detector::Engine(rows, level));
-        own.into_iter().chain((0..RULES.len()).map(|rule| Detector::Rule(rule, written))).collect()
+        let own = own.into_iter().chain([Detector::Risk]);
+        own.chain((0..RULES.len()).map(|rule| Detector::Rule(rule, written))).collect()
     }
 
     /// False alarms over all recordings: in quiet time, and on hard negatives.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::alarm::Alarms;
+use super::moments::{Moment, Yardstick};
 use super::prices::{Prices, Span, WARM_MS};
 use super::rules::{RULES, Rules, SCALES};
 use crate::engine::{Engine, Outbox, Settings};
@@ -15,7 +16,7 @@ use crate::ingest::intake::Intake;
 use crate::ingest::playback::Playback;
 use crate::ingest::recording::{self, Entry, Recording};
 use crate::ring::ring;
-use crate::signal::{Level, Report, SLOW};
+use crate::signal::{Level, Report, RiskLevel, SLOW};
 use crate::stage::{Stage, Turn};
 use crate::symbol::Symbol;
 use crate::time::{Nanos, Now};
@@ -148,14 +149,18 @@ pub struct Trace {
     pub market: [Alarms; LEVELS.len()],
     /// Any row, by level.
     pub any: [Alarms; LEVELS.len()],
+    /// The risk of `MARKET`, from HIGH on.
+    pub risk: Alarms,
     /// The rules, by scale and rule.
     pub rules: [[Alarms; RULES.len()]; SCALES.len()],
     /// Every liquidation.
     pub prints: Vec<Print>,
     /// Reports of `MARKET` within the stretches that were asked for.
     pub samples: Vec<Sample>,
-    /// Highest probability of `MARKET` in each second in which it was above 0; by second.
+    /// Strongest evidence of `MARKET` in each second in which there was any; by second.
     pub seconds: BTreeMap<i64, f64>,
+    /// What `MARKET` showed at each liquidation.
+    pub moments: Vec<Moment>,
     /// Rows that were no event.
     pub refused: u64,
 }
@@ -165,8 +170,10 @@ pub struct Trace {
 pub struct Wish {
     /// Stretches of which samples are kept.
     pub samples: Vec<Span>,
-    /// Whether the probability of each second is kept.
+    /// Whether the evidence of each second is kept.
     pub seconds: bool,
+    /// Moments are kept for the level that begins at this probability.
+    pub moments: Option<f64>,
 }
 
 /// Plays `dataset` with `prices`; tells `progress` how many milliseconds were played, now and then.
@@ -213,8 +220,9 @@ struct Player<'a> {
     trace: Trace,
     /// Rows that stand at each level.
     standing: [BTreeSet<Symbol>; LEVELS.len()],
-    /// The last known probability of `MARKET`.
-    probability: f64,
+    /// The last known evidence of `MARKET`.
+    evidence: f64,
+    yardstick: Option<Yardstick>,
     last: Nanos,
     played: i64,
 }
@@ -228,7 +236,8 @@ impl<'a> Player<'a> {
             wish,
             trace: Trace::default(),
             standing: Default::default(),
-            probability: 0.0,
+            evidence: 0.0,
+            yardstick: wish.moments.map(|bound| Yardstick::new(settings, bound)),
             last: Nanos::default(),
             played: 0,
         }
@@ -253,6 +262,9 @@ impl<'a> Player<'a> {
         }
         self.last = event.received;
         self.note_second();
+        if matches!(event.body, Body::Liquidation { .. }) {
+            self.note_moment();
+        }
     }
 
     fn last_millis(&self, event: &Event) -> i64 {
@@ -269,7 +281,8 @@ impl<'a> Player<'a> {
         }
         self.trace.rules.iter_mut().flatten().for_each(|alarms| alarms.set(at, false));
         self.rules = Rules::default();
-        self.probability = 0.0;
+        self.trace.risk.set(at, false);
+        self.evidence = 0.0;
         false
     }
 
@@ -295,11 +308,18 @@ impl<'a> Player<'a> {
     }
 
     fn note_second(&mut self) {
-        if self.wish.seconds && self.probability > 0.0 {
+        if self.wish.seconds && self.evidence > 0.0 {
             let second = self.last.millis().div_euclid(1_000);
             let highest = self.trace.seconds.entry(second).or_default();
-            *highest = highest.max(self.probability);
+            *highest = highest.max(self.evidence);
         }
+    }
+
+    fn note_moment(&mut self) {
+        let Some(yardstick) = &self.yardstick else { return };
+        let conditions = self.engine.conditions(Symbol::MARKET);
+        let factors = self.engine.factors(Symbol::MARKET);
+        self.trace.moments.push(yardstick.measure(self.last.millis(), &conditions, factors));
     }
 
     fn report(&mut self, report: &Report) {
@@ -319,7 +339,8 @@ impl<'a> Player<'a> {
             }
         }
         if is_market {
-            self.probability = report.probability;
+            self.trace.risk.set(at, report.risk_level >= RiskLevel::High);
+            self.evidence = report.evidence;
             self.sample(at, report);
         }
     }

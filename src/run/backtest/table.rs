@@ -3,8 +3,11 @@
 
 use std::fmt::Write as _;
 
+use super::ablate::Group;
+use super::held::Held;
+use super::moments::{IDEAS, Times};
 use super::score::{Hit, Score};
-use super::{Detector, Played, Report};
+use super::{Detector, More, Played, Report};
 
 /// Rows of cells, as wide as they need to be; the first column to the left, the others to the right.
 #[derive(Default)]
@@ -38,7 +41,7 @@ impl Grid {
 
 /// The whole report.
 #[must_use]
-pub fn write(report: &Report<'_>, without: &[(String, Sum)]) -> String {
+pub fn write(report: &Report<'_>, more: &More) -> String {
     let mut text = format!("alarm: {} and above\n", report.level.name());
     cascades(&mut text, report);
     for played in report.played {
@@ -52,22 +55,46 @@ pub fn write(report: &Report<'_>, without: &[(String, Sum)]) -> String {
     }
     grid.write(&mut text);
     matched(&mut text, report);
-    ablations(&mut text, report, without);
+    more.ablations.iter().for_each(|group| ablation(&mut text, group));
+    if let Some(held) = &more.held {
+        held_out(&mut text, held);
+    }
+    text.push_str(more.calibration.as_ref().map_or("", |calibration| &calibration.text));
     text
 }
 
-fn ablations(text: &mut String, report: &Report<'_>, without: &[(String, Sum)]) {
-    if without.is_empty() {
-        return;
-    }
-    let own = report.own();
-    let _ = writeln!(text, "\n{} over all recordings, and without each of its parts", own.name());
+fn ablation(text: &mut String, group: &Group) {
+    let _ = writeln!(text, "\n{}", group.title);
     let mut grid = head();
-    let whole = Sum::of(report.played, own);
-    for (part, sum) in std::iter::once(&("whole".to_owned(), whole)).chain(without) {
-        row(&mut grid, part, sum);
-    }
+    row(&mut grid, "whole", &group.whole);
+    group.answers.iter().for_each(|answer| row(&mut grid, &answer.part, &answer.sum));
     grid.write(text);
+    for answer in &group.answers {
+        let _ = writeln!(text, "  {}: {}", answer.part, answer.says);
+    }
+}
+
+fn held_out(text: &mut String, held: &Held) {
+    let _ = writeln!(text, "\neach threshold changed alone");
+    let mut grid = head();
+    held.steps.iter().for_each(|step| row(&mut grid, &step.name, &step.sum));
+    grid.write(text);
+    for step in &held.steps {
+        let _ = writeln!(text, "  {}: {}", step.name, step.says);
+    }
+    let _ = writeln!(text, "\nthresholds chosen without what they are judged on");
+    let mut grid = head();
+    held.sums.iter().for_each(|(name, sum)| row(&mut grid, name, sum));
+    grid.write(text);
+    for (without, times) in &held.chosen {
+        let _ = writeln!(text, "  without {without}: {}", chosen(times));
+    }
+}
+
+fn chosen(times: &Times) -> String {
+    let each = IDEAS.into_iter().zip(times).filter(|(_, times)| **times != 1.0);
+    let each: Vec<String> = each.map(|(idea, times)| format!("{idea} x{times}")).collect();
+    if each.is_empty() { "as it ships".to_owned() } else { each.join(", ") }
 }
 
 fn cascades(text: &mut String, report: &Report<'_>) {
@@ -244,9 +271,15 @@ impl Sum {
     #[must_use]
     pub fn of(played: &[Played], detector: Detector) -> Self {
         let mut sum = Self::default();
-        for one in played {
-            sum.add(one, &one.score(detector));
-        }
+        played.iter().for_each(|one| sum.add(one, &one.score(detector)));
+        sum
+    }
+
+    /// Of recordings with a score each.
+    #[must_use]
+    pub fn scored<'a>(all: impl IntoIterator<Item = (&'a Played, &'a Score)>) -> Self {
+        let mut sum = Self::default();
+        all.into_iter().for_each(|(one, score)| sum.add(one, score));
         sum
     }
 
