@@ -173,7 +173,7 @@ Example:
 #[derive(Args)]
 struct BacktestArgs {
     /// Recordings of events; a recording is named by its folder.
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    #[arg(long, required_unless_present = "invent", num_args = 1.., value_name = "FILE")]
     events: Vec<PathBuf>,
     /// Candles (`ts_ms,open,high,low,close,volume`, the symbol in the name) and recorded trades.
     #[arg(long, num_args = 1.., value_name = "FILE")]
@@ -214,6 +214,9 @@ struct BacktestArgs {
     /// Fits what the probability is worth, cross-validated by episode, and writes it as JSON.
     #[arg(long, value_name = "FILE")]
     calibrate: Option<PathBuf>,
+    /// Plays so many invented markets of each plot: cascades, and what only looks like one.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    invent: Option<u64>,
 }
 
 impl BacktestArgs {
@@ -236,6 +239,7 @@ impl BacktestArgs {
             ablate: self.ablate,
             hold_out: self.hold_out,
             calibrate: self.calibrate,
+            invent: self.invent.unwrap_or(0),
         }
     }
 }

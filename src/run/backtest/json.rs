@@ -23,6 +23,9 @@ pub fn write(report: &Report<'_>, more: &More) -> String {
         if let Some(calibration) = &more.calibration {
             object.insert("calibration".to_owned(), calibration.table.clone());
         }
+        if let Some(invented) = &more.invented {
+            object.insert("invented".to_owned(), super::invented::json(invented, report.level));
+        }
     }
     format!("{value:#}")
 }

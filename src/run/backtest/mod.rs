@@ -4,7 +4,8 @@
 //! [`alarm`]s beside those of the [`rules`] to beat; [`labels`] say what was there; [`score`] brings
 //! them together; [`table`] and [`json`] say it, [`picture`] shows it. From the [`moments`] that were
 //! kept, [`ablate`] says what each idea adds and [`held`] what the thresholds are worth where they were
-//! not chosen; [`calibrate`] says what the probability is worth.
+//! not chosen; [`calibrate`] says what the probability is worth. [`invent`] tells markets that never
+//! were, [`invented`] what the engine says of them.
 
 pub mod labels;
 pub mod prices;
@@ -20,6 +21,8 @@ pub mod picture;
 pub mod ablate;
 pub mod held;
 pub mod calibrate;
+pub mod invent;
+pub mod invented;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,6 +82,8 @@ pub struct Options {
     pub hold_out: bool,
     /// Where the calibration of the probability is written.
     pub calibrate: Option<PathBuf>,
+    /// So many invented markets of each plot are played.
+    pub invent: u64,
 }
 
 /// Plays, scores, says.
@@ -117,6 +122,9 @@ fn run(config: &Config, options: &Options) -> Result<(), String> {
     if options.hold_out {
         more.held = Some(held::hold_out(&played, ablate::hold(&config.engine)));
     }
+    if options.invent > 0 {
+        more.invented = Some(invented::play(&config.engine, options.level, options.invent));
+    }
     if options.json {
         println!("{}", json::write(&report, &more));
     } else {
@@ -134,6 +142,8 @@ pub struct More {
     pub held: Option<held::Held>,
     /// What the probability is worth.
     pub calibration: Option<calibrate::Calibration>,
+    /// Markets that never were.
+    pub invented: Option<Vec<invented::Taken>>,
 }
 
 /// A picture of each cascade.

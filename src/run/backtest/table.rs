@@ -60,6 +60,9 @@ pub fn write(report: &Report<'_>, more: &More) -> String {
         held_out(&mut text, held);
     }
     text.push_str(more.calibration.as_ref().map_or("", |calibration| &calibration.text));
+    if let Some(invented) = &more.invented {
+        text.push_str(&super::invented::text(invented, report.level));
+    }
     text
 }
 
