@@ -35,10 +35,10 @@ impl Majors {
         }
     }
 
-    /// Whether any was liquidated in the last 10 s.
+    /// Whether any was liquidated in the last 3 s.
     #[must_use]
     pub fn recent(&self) -> bool {
-        self.busy() > 0
+        self.minute.money(minute::FAST).seconds > 0
     }
 
     /// Seconds of the last 10 in which one was liquidated.

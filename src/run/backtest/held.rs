@@ -2,7 +2,8 @@
 //!
 //! *Sensitivity*: each threshold times a half, 0.7, 1.4, 2, everything else as it is. *Held out*: the
 //! thresholds are chosen anew, by a rule and not by eye, on all recordings but one, and judged on that
-//! one, in turn; and on all cascades but one.
+//! one, in turn; and on all cascades but one. *Plateau*: how far each threshold alone can go down until
+//! there is one more false alarm, and up until one hit fewer is in time.
 //!
 //! ```text
 //! grid    every combination of 0.5, 0.7, 1, 1.4, 2 times the thresholds of GRID
@@ -20,6 +21,9 @@ use super::table::Sum;
 
 /// What thresholds are multiplied by.
 const FACTORS: [f64; 5] = [0.5, 0.7, 1.0, 1.4, 2.0];
+/// Steps in which the edges of a plateau are looked for, and how many.
+const EDGE: f64 = 1.05;
+const EDGE_STEPS: i32 = 28;
 /// Ideas whose thresholds are chosen: significance, dispersion, breadth, money, seconds, minute.
 const GRID: usize = 6;
 
@@ -34,11 +38,25 @@ pub struct Step {
     pub says: String,
 }
 
+/// How far one threshold can go alone, as a multiple of what ships; `None` where nothing stops it
+/// within a factor of four.
+#[derive(Clone, Debug)]
+pub struct Plateau {
+    /// Its idea.
+    pub idea: &'static str,
+    /// Below this there are more false alarms.
+    pub from: Option<f64>,
+    /// Above this fewer cascades are alarmed in time, or at all.
+    pub to: Option<f64>,
+}
+
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Held {
     /// Each threshold changed alone.
     pub steps: Vec<Step>,
+    /// How far each threshold can go.
+    pub plateaus: Vec<Plateau>,
     /// As it ships; each recording judged by thresholds chosen on the others; and each cascade.
     pub sums: Vec<(String, Sum)>,
     /// What was chosen without each recording that has a cascade.
@@ -70,7 +88,8 @@ pub fn hold_out(played: &[Played], hold: i64) -> Held {
     ];
     let sums =
         sums.map(|(name, scores)| (name.to_owned(), Sum::scored(played.iter().zip(&scores))));
-    Held { steps, sums: sums.into(), chosen }
+    let plateaus = (0..IDEAS.len()).map(|idea| judge.plateau(idea)).collect();
+    Held { steps, plateaus, sums: sums.into(), chosen }
 }
 
 /// One choice of thresholds, and how it does on each recording.
@@ -116,11 +135,41 @@ impl<'a> Judge<'a> {
         Self { played, moments: played.iter().map(kept).collect(), hold }
     }
 
+    fn scores_of(played: &[Played], times: &Times, hold: i64) -> Vec<Score> {
+        let of = |one: &Played| {
+            one.known.score(&alarms(&one.trace.moments, hold, |moment| moment.is_alarm(times)))
+        };
+        played.iter().map(of).collect()
+    }
+
     fn scores(&self, times: &Times) -> Vec<Score> {
         let score = |(one, moments): (&Played, &Vec<Moment>)| {
             one.known.score(&alarms(moments, self.hold, |moment| moment.is_alarm(times)))
         };
         self.played.iter().zip(&self.moments).map(score).collect()
+    }
+
+    fn plateau(&self, idea: usize) -> Plateau {
+        let all = |times: f64| {
+            let scores =
+                Judge::scores_of(self.played, &super::ablate::times(idea, times), self.hold);
+            scores.iter().fold(Worth::default(), |mut worth, score| {
+                worth.add(score, None);
+                worth
+            })
+        };
+        let ships = all(1.0);
+        let steps = || (1..=EDGE_STEPS).map(|step| EDGE.powi(step));
+        let more = |times: &f64| all(1.0 / times).wrong > ships.wrong;
+        let fewer = |times: &f64| {
+            let worth = all(*times);
+            (worth.late, worth.missed) > (ships.late, ships.missed)
+        };
+        Plateau {
+            idea: IDEAS.get(idea).copied().unwrap_or_default(),
+            from: steps().find(more).map(|times| EDGE / times),
+            to: steps().find(fewer).map(|times| times / EDGE),
+        }
     }
 
     fn grid(&self) -> Vec<Choice> {

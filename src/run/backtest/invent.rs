@@ -398,7 +398,7 @@ fn count(n: usize) -> f64 {
 mod tests {
     use super::*;
 
-    fn liquidations(story: &Story) -> impl Iterator<Item = &Event> {
+    fn liquidations(story: &Story) -> impl Iterator<Item = &Event> + Clone {
         story.events.iter().filter(|event| matches!(event.body, Body::Liquidation { .. }))
     }
 

@@ -190,3 +190,18 @@ pub fn json(all: &[Taken], level: Level) -> Value {
     };
     json!({ "level": level.name(), "plots": rows(all).iter().map(row).collect::<Vec<_>>() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_plot_is_played_whoever_plays_it() {
+        let all = play(&Settings { max_symbols: 512, ..Settings::default() }, Level::Alert, 2);
+        let played: Vec<_> = all.iter().map(|taken| (taken.plot, taken.seed)).collect();
+        let expected: Vec<_> =
+            PLOTS.iter().flat_map(|(plot, _)| [(*plot, 0), (*plot, 1)]).collect();
+        assert_eq!(played, expected);
+        assert!(text(&all, Level::Alert).contains("14 stories"));
+    }
+}

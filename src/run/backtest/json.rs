@@ -46,7 +46,15 @@ fn held_out(held: &Held) -> Value {
             IDEAS.into_iter().zip(times).map(|(idea, times)| (idea.to_owned(), json!(times)));
         json!({ "without": without, "times": times.collect::<Map<_, _>>() })
     });
+    let edges = held.plateaus.iter().map(|plateau| {
+        json!({
+            "threshold": plateau.idea,
+            "more_false_alarms_below": plateau.from.map(rounded),
+            "fewer_in_time_above": plateau.to.map(rounded),
+        })
+    });
     json!({
+        "plateaus": edges.collect::<Vec<_>>(),
         "sensitivity": steps.collect::<Vec<_>>(),
         "sums": held.sums.iter().map(|(name, sum)| counts(name, sum)).collect::<Vec<_>>(),
         "chosen": chosen.collect::<Vec<_>>(),

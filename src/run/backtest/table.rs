@@ -85,6 +85,14 @@ fn held_out(text: &mut String, held: &Held) {
     for step in &held.steps {
         let _ = writeln!(text, "  {}: {}", step.name, step.says);
     }
+    let _ = writeln!(text, "\nhow far each threshold can go alone, times what ships");
+    let mut grid = Grid::default();
+    grid.row(["threshold", "more false alarms below", "fewer in time above"]);
+    let edge = |times: Option<f64>| times.map_or("-".to_owned(), |times| format!("x{times:.2}"));
+    for plateau in &held.plateaus {
+        grid.row([plateau.idea.to_owned(), edge(plateau.from), edge(plateau.to)]);
+    }
+    grid.write(text);
     let _ = writeln!(text, "\nthresholds chosen without what they are judged on");
     let mut grid = head();
     held.sums.iter().for_each(|(name, sum)| row(&mut grid, name, sum));
