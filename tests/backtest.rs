@@ -194,14 +194,140 @@ fn alarms_in_quiet_time_are_counted_per_day() {
 fn the_same_input_gives_the_same_bytes() {
     let mut market = with_cascade("backtest-bytes");
     market.recording("again", &cascade());
-    let args = ["--format", "json", "--ablate"];
+    let args = ["--format", "json", "--ablate", "--hold-out", "--invent", "1"];
     let first = market.text(&args);
     assert_eq!(first, market.text(&args));
     let report: Value = serde_json::from_str(&first).unwrap();
     let one = |i: usize| &report["recordings"][i];
     assert_eq!((one(0)["name"].as_str(), one(1)["name"].as_str()), (Some("ramp"), Some("again")));
-    let parts = report["without"].as_array().unwrap();
-    assert!(parts.iter().any(|part| part["detector"] == "jerk"));
+    let risk = report["ablations"].as_array().unwrap().iter();
+    let mut parts = risk.filter_map(|group| group["parts"].as_array()).flatten();
+    assert!(parts.any(|part| part["detector"] == "jerk"));
+}
+
+/// Eleven minutes of a little over 62 coins, BTC and ETH among them, and what is added.
+fn ordinary(more: impl IntoIterator<Item = (i64, usize, f64)>) -> Vec<(i64, String, f64)> {
+    let name = |coin: usize| match coin {
+        0 => "BTC".to_owned(),
+        1 => "ETH".to_owned(),
+        coin => format!("COIN{coin}"),
+    };
+    let usual = (0..330_usize).map(|i| (i as i64 * 2_000, i % 62, 200.0));
+    let mut all: Vec<_> = usual.chain(more).map(|(at, coin, usd)| (at, name(coin), usd)).collect();
+    all.sort_by_key(|row| row.0);
+    all
+}
+
+/// So many coins within so many ms, `usd` each, from `at` on.
+fn burst(at: i64, coins: usize, within: i64, usd: f64) -> impl Iterator<Item = (i64, usize, f64)> {
+    (0..60).map(move |i| (at + i * within / 60, i as usize % coins, usd))
+}
+
+/// Four bursts at the same moment, each of which lacks one thing that a cascade has.
+fn look_alikes(name: &str) -> Market {
+    let mut market = Market::new(name);
+    let again = (0..41).flat_map(|i| burst(i * 15_000, 60, 1_500, 5_000.0));
+    market.recording("no-surprise", &ordinary(again));
+    market.recording("one-instant", &ordinary(burst(600_000, 60, 20, 5_000.0)));
+    market.recording("few-coins", &ordinary(burst(600_000, 5, 1_500, 5_000.0)));
+    market.recording("dust", &ordinary(burst(600_000, 60, 1_500, 100.0)));
+    let at = START + 600_000;
+    for one in ["no-surprise", "one-instant", "few-coins", "dust"] {
+        writeln!(market.negatives, "{one},{at},{at},{},none", at + 1_500).unwrap();
+    }
+    market
+}
+
+#[test]
+fn each_condition_alone_keeps_out_what_lacks_only_that() {
+    let market = look_alikes("backtest-ablation");
+    let report = market.json(&["--ablate"]);
+    let group = &report["ablations"][0];
+    let alarmed = |of: &Value| of["negatives_alarmed"].as_u64().unwrap();
+    assert_eq!(alarmed(&group["whole"]), 0);
+    assert_eq!(alarmed(detector(&report["all"], MARKET)), 0, "nor does the engine");
+    for (part, recording) in [
+        ("significance", "no-surprise"),
+        ("dispersion", "one-instant"),
+        ("breadth", "few-coins"),
+        ("money", "dust"),
+    ] {
+        let without = detector(&group["parts"], part);
+        assert_eq!(alarmed(without), 1, "{part}: {without:#}");
+        let says = without["says"].as_str().unwrap();
+        let words = format!("{recording}: hard negatives alarmed 0 to 1");
+        assert!(says.contains(&words), "{part}: {says}");
+    }
+    // What adds nothing here is said to.
+    let seconds = detector(&group["parts"], "seconds");
+    assert_eq!(seconds["says"], "no hit, lead or alarm changes");
+}
+
+#[test]
+fn what_is_kept_of_a_run_gives_the_alarms_that_the_engine_gave() {
+    let market = with_cascade("backtest-held");
+    let report = market.json(&["--hold-out"]);
+    let (held, own) = (&report["held_out"], detector(&report["all"], MARKET));
+    let ships = detector(&held["sums"], "as it ships");
+    for count in ["fast_hit", "fast_in_time", "alarms", "elsewhere", "median_lead_s"] {
+        assert_eq!(ships[count], own[count], "{count}");
+    }
+    assert_eq!(ships["fast_hit"], 1);
+    let step = |name: &str| detector(&held["sensitivity"], name)["median_lead_s"]["peak"].as_f64();
+    assert!(step("dispersion x2") < step("dispersion x0.5"), "a threshold that does nothing");
+}
+
+#[test]
+fn a_burst_at_a_price_that_is_known_to_be_flat_is_no_alarm_and_one_that_is_not_known_is() {
+    let mut market = Market::new("backtest-price");
+    market.recording("burst", &ordinary(burst(600_000, 60, 1_500, 5_000.0)));
+    let at = START + 600_000;
+    writeln!(market.labels, "burst,{at},{at},{},fast", at + 1_500).unwrap();
+    let trades = |name: &str, moved: f64| {
+        let head = "ts_ms,event_ms,symbol,price,qty,taker_side\n";
+        let price = |i: i64| if i > 1_150 { 1e5 * (1.0 - moved) } else { 1e5 };
+        let row = |i: i64| {
+            let at = START + i * 500;
+            format!("{at},{at},BTCUSDT,{},0.1,sell\n", price(i))
+        };
+        market.file(name, &(head.to_owned() + &(0..1_300).map(row).collect::<String>()))
+    };
+    let hit = |args: &[&str]| detector(&market.json(args)["all"], MARKET)["fast_hit"].clone();
+    let with = |moved| {
+        let name = format!("trades-{moved}.csv");
+        let path = trades(&name, moved);
+        hit(&["--prices", path.to_str().unwrap()])
+    };
+    assert_eq!((with(0.0), with(0.0007), with(0.0009)), (0.into(), 0.into(), 1.into()));
+    assert_eq!(hit(&[]), 1, "a price that is not known is held against nobody");
+}
+
+/// By default a few of each plot; `FORESHOCK_FULL=1` plays 200.
+#[test]
+fn invented_cascades_are_seen_and_what_only_looks_like_one_is_not() {
+    let each = if std::env::var_os("FORESHOCK_FULL").is_some() { 200 } else { 4 };
+    let mut command = Command::new(env!("CARGO_BIN_EXE_foreshock"));
+    command.args(["backtest", "--format", "json", "--invent", &each.to_string()]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sum = |what: &str, is: &dyn Fn(&str) -> bool| -> u64 {
+        let plots = report["invented"]["plots"].as_array().unwrap().iter();
+        let of = plots.filter(|plot| is(plot["plot"].as_str().unwrap()));
+        of.map(|plot| plot[what].as_u64().unwrap_or(0)).sum()
+    };
+    let cascade = |plot: &str| plot.starts_with("cascade");
+    let (seen, in_time, all) =
+        (sum("market", &cascade), sum("in_time", &cascade), sum("stories", &cascade));
+    assert_eq!(all, each);
+    assert!(seen * 10 >= all * 9 && in_time * 10 >= all * 7, "{in_time}, {seen} of {all}");
+    // Small coins alone are told from a market by its price, which by chance moves now and then.
+    let small = |plot: &str| plot == "small coins, price known";
+    let flat = |plot: &str| plot.ends_with("price known") && !cascade(plot) && !small(plot);
+    for (flat, most) in [(&flat as &dyn Fn(&str) -> bool, 50), (&small, 5)] {
+        let (alarmed, all) = (sum("market", flat), sum("stories", flat));
+        assert!(alarmed <= 1 + all / most, "{alarmed} of {all}: {:#}", report["invented"]);
+    }
 }
 
 #[test]
@@ -248,9 +374,11 @@ fn pictures_and_a_calibration_are_written() {
         assert!(picture.contains(word), "{word}");
     }
     let table: Value = serde_json::from_str(&fs::read_to_string(table).unwrap()).unwrap();
-    let knots = table["knots"].as_array().unwrap();
-    let rising = |i: usize| knots.windows(2).all(|w| w[0][i].as_f64() <= w[1][i].as_f64());
-    assert!(knots.len() > 1 && rising(0) && rising(1), "{table:#}");
+    for knots in ["shipped", "fitted"] {
+        let knots = table[knots].as_array().unwrap();
+        let rising = |i: usize| knots.windows(2).all(|w| w[0][i].as_f64() <= w[1][i].as_f64());
+        assert!(knots.len() > 1 && rising(0) && rising(1), "{table:#}");
+    }
 }
 
 #[test]

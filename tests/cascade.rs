@@ -6,7 +6,7 @@ mod stream;
 use foreshock::engine::{Engine, Settings};
 use std::io::Read;
 
-use foreshock::event::{Completeness, Event, Side, Stamp, Venue};
+use foreshock::event::{Body, Completeness, Event, Price, Side, Stamp, Taker, Venue};
 use foreshock::signal::{Kind, Level, Report, RiskLevel};
 use foreshock::symbol::Symbol;
 use foreshock::time::{NS_PER_MS, Nanos};
@@ -149,6 +149,38 @@ fn a_cascade_of_small_and_large_coins_is_seen() {
     let reports = market(&story(&cascade(), |at| at + 200), 330_000);
     let alert = reports.iter().find(|r| r.level >= Level::Alert).expect("no alert");
     assert!(alert.at < ms(302_500), "{} ms", (alert.at.0 - ms(300_000).0) / NS_PER_MS);
+}
+
+/// Five trades of BTC a second, its price going from 300 s on by `per_second` for as long as the
+/// cascade lasts.
+fn prices(per_second: f64) -> Vec<Event> {
+    let trade = |i: u64| {
+        let at = i * 200;
+        let run = (at.max(300_000) - 300_000).min(8_000) as f64 / 1e3;
+        let mut event = Event::tick(ms(at));
+        (event.symbol, event.venue) = (Symbol::BTC, Venue::Binance);
+        let price = Price::new(5e4 * (1.0 - per_second * run)).expect("a price");
+        event.body = Body::Trade { taker: Taker::Sell, price, usd: None };
+        event
+    };
+    (0..1_650).map(trade).collect()
+}
+
+#[test]
+fn what_a_flat_price_does_not_bear_out_is_no_alert() {
+    let alert = |prices: Vec<Event>| {
+        let mut events = [story(&cascade(), |at| at + 200), prices].concat();
+        events.sort_by_key(|event| event.received);
+        let reports = market(&events, 330_000);
+        let alert = reports.iter().find(|r| r.level >= Level::Alert).map(|r| r.at);
+        (alert, highest(&reports))
+    };
+    assert_eq!(alert(prices(0.0)), (None, Level::Watch), "one account, sold off");
+    let (blind, _) = alert(Vec::new());
+    let (sighted, _) = alert(prices(1e-3));
+    assert!(blind.is_some() && sighted == blind, "{blind:?} {sighted:?}");
+    let (slow, _) = alert(prices(2e-4));
+    assert!(slow > blind, "at once when the price gives way: {slow:?}");
 }
 
 #[test]
