@@ -220,7 +220,7 @@ fn ordinary(more: impl IntoIterator<Item = (i64, usize, f64)>) -> Vec<(i64, Stri
 
 /// So many coins within so many ms, `usd` each, from `at` on.
 fn burst(at: i64, coins: usize, within: i64, usd: f64) -> impl Iterator<Item = (i64, usize, f64)> {
-    (0..60).map(move |i| (at + i * within / 60, i as usize % coins, usd))
+    (0..60_i64).zip((0..coins).cycle()).map(move |(i, coin)| (at + i * within / 60, coin, usd))
 }
 
 /// Four bursts at the same moment, each of which lacks one thing that a cascade has.

@@ -43,6 +43,29 @@ pub fn shares(strength: f64) -> [(usize, f64); 2] {
 mod tests {
     use super::*;
 
+    /// The table is what was fitted, but for the values at the rungs of WATCH and ALERT, which the
+    /// data does not tell from the rungs themselves.
+    #[test]
+    fn what_ships_is_what_was_fitted() {
+        let json = include_str!("../../perf/backtest/calibration.json");
+        let report: serde_json::Value = serde_json::from_str(json).unwrap();
+        for (i, &knot) in KNOTS.iter().enumerate() {
+            let of = |table: &str| report[table][i][1].as_f64().unwrap();
+            let (shipped, fitted) = (of("shipped"), of("fitted"));
+            assert_eq!(shipped, calibrated(knot), "remade with another table");
+            assert!((shipped - fitted).abs() < 0.05, "at {knot}: {shipped}, fitted {fitted}");
+        }
+    }
+
+    #[test]
+    fn the_shares_of_a_strength_are_the_line_it_lies_on() {
+        for strength in [0.0, 0.1, 0.3, 0.45, 0.8, 0.93, 1.0] {
+            let [(low, one), (high, other)] = shares(strength);
+            let line = one * TABLE[low] + other * TABLE[high];
+            assert!((line - calibrated(strength)).abs() < 1e-12 && one + other == 1.0);
+        }
+    }
+
     #[test]
     fn more_evidence_is_never_less_probability() {
         let mut before = 0.0;

@@ -3,7 +3,8 @@
 //! *Sensitivity*: each threshold times a half, 0.7, 1.4, 2, everything else as it is. *Held out*: the
 //! thresholds are chosen anew, by a rule and not by eye, on all recordings but one, and judged on that
 //! one, in turn; and on all cascades but one. *Plateau*: how far each threshold alone can go down until
-//! there is one more false alarm, and up until one hit fewer is in time.
+//! there is one more false alarm, and up until one hit fewer is in time. *Missed*: what a cascade that
+//! raised no alarm lacked, at the moment that came nearest to one.
 //!
 //! ```text
 //! grid    every combination of 0.5, 0.7, 1, 1.4, 2 times the thresholds of GRID
@@ -50,6 +51,19 @@ pub struct Plateau {
     pub to: Option<f64>,
 }
 
+/// A cascade that raised no alarm.
+#[derive(Clone, Debug)]
+pub struct Missed {
+    /// Its recording.
+    pub recording: String,
+    /// Its onset, ms.
+    pub onset: i64,
+    /// Liquidations of its label, and what they were worth, USD.
+    pub prints: (usize, f64),
+    /// What was reached of each of [`IDEAS`], times what an alarm asks for.
+    pub reached: Times,
+}
+
 /// What was found.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -57,6 +71,8 @@ pub struct Held {
     pub steps: Vec<Step>,
     /// How far each threshold can go.
     pub plateaus: Vec<Plateau>,
+    /// Cascades that raised no alarm.
+    pub missed: Vec<Missed>,
     /// As it ships; each recording judged by thresholds chosen on the others; and each cascade.
     pub sums: Vec<(String, Sum)>,
     /// What was chosen without each recording that has a cascade.
@@ -79,6 +95,7 @@ pub fn hold_out(played: &[Played], hold: i64) -> Held {
             });
         }
     }
+    let missed = missed(played, &whole);
     let all = judge.grid();
     let (by_recording, chosen) = judge.by_recording(&all);
     let sums = [
@@ -89,7 +106,27 @@ pub fn hold_out(played: &[Played], hold: i64) -> Held {
     let sums =
         sums.map(|(name, scores)| (name.to_owned(), Sum::scored(played.iter().zip(&scores))));
     let plateaus = (0..IDEAS.len()).map(|idea| judge.plateau(idea)).collect();
-    Held { steps, plateaus, sums: sums.into(), chosen }
+    Held { steps, plateaus, missed, sums: sums.into(), chosen }
+}
+
+fn missed(played: &[Played], scores: &[Score]) -> Vec<Missed> {
+    let mut all = Vec::new();
+    for (one, score) in played.iter().zip(scores) {
+        let cascades = one.known.cascades.iter().zip(&score.hits);
+        for (cascade, _) in cascades.filter(|(_, hit)| hit.is_none()) {
+            let is_within = |at: i64| cascade.label.start <= at && at <= cascade.label.end;
+            let inside = one.trace.moments.iter().filter(|moment| is_within(moment.at));
+            let nearest = inside.max_by(|a, b| a.nearness().total_cmp(&b.nearness()));
+            let prints = one.trace.prints.iter().filter(|print| is_within(print.at));
+            all.push(Missed {
+                recording: one.name.clone(),
+                onset: cascade.onset,
+                prints: (prints.clone().count(), prints.map(|print| print.usd).sum()),
+                reached: nearest.map_or([0.0; IDEAS.len()], |moment| moment.reached),
+            });
+        }
+    }
+    all
 }
 
 /// One choice of thresholds, and how it does on each recording.

@@ -53,7 +53,16 @@ fn held_out(held: &Held) -> Value {
             "fewer_in_time_above": plateau.to.map(rounded),
         })
     });
+    let missed = held.missed.iter().map(|one| {
+        let reached = IDEAS.into_iter().zip(one.reached.map(|times| json!(times)));
+        json!({
+            "recording": one.recording, "onset_ms": one.onset, "events": one.prints.0,
+            "usd": one.prints.1,
+            "reached": reached.map(|(idea, times)| (idea.to_owned(), times)).collect::<Map<_, _>>(),
+        })
+    });
     json!({
+        "missed": missed.collect::<Vec<_>>(),
         "plateaus": edges.collect::<Vec<_>>(),
         "sensitivity": steps.collect::<Vec<_>>(),
         "sums": held.sums.iter().map(|(name, sum)| counts(name, sum)).collect::<Vec<_>>(),

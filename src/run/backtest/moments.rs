@@ -120,6 +120,13 @@ impl Moment {
         let met = |i: usize| self.reached[i] >= times[i];
         ((0..TOGETHER).all(met) || met(MINUTE)) && met(PRICE)
     }
+
+    /// How near it came to an alarm: the least of what must hold together, or the minute; 1 is one.
+    #[must_use]
+    pub fn nearness(&self) -> f64 {
+        let together = self.reached.iter().take(TOGETHER).copied().fold(f64::INFINITY, f64::min);
+        together.max(self.reached[MINUTE]).min(self.reached[PRICE])
+    }
 }
 
 /// The alarms of whatever `is_on` says of each moment, each standing `hold_ms` longer than it held.

@@ -93,6 +93,7 @@ fn held_out(text: &mut String, held: &Held) {
         grid.row([plateau.idea.to_owned(), edge(plateau.from), edge(plateau.to)]);
     }
     grid.write(text);
+    missed(text, held);
     let _ = writeln!(text, "\nthresholds chosen without what they are judged on");
     let mut grid = head();
     held.sums.iter().for_each(|(name, sum)| row(&mut grid, name, sum));
@@ -100,6 +101,25 @@ fn held_out(text: &mut String, held: &Held) {
     for (without, times) in &held.chosen {
         let _ = writeln!(text, "  without {without}: {}", chosen(times));
     }
+}
+
+fn missed(text: &mut String, held: &Held) {
+    let title =
+        "missed cascades at the moment nearest to an alarm: what was reached, times what is asked";
+    let _ = writeln!(text, "\n{title}");
+    let mut grid = Grid::default();
+    let fixed = ["recording", "onset UTC", "events", "USD"];
+    grid.row(fixed.into_iter().chain(IDEAS));
+    for one in &held.missed {
+        let (events, usd) = one.prints;
+        let fixed =
+            [one.recording.clone(), utc(one.onset), events.to_string(), format!("{usd:.0}")];
+        let reached = one
+            .reached
+            .map(|times| if times.is_finite() { format!("{times:.2}") } else { "-".to_owned() });
+        grid.row(fixed.into_iter().chain(reached));
+    }
+    grid.write(text);
 }
 
 fn chosen(times: &Times) -> String {
