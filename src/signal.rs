@@ -227,7 +227,8 @@ pub struct Report {
     pub significance: Option<f64>,
     /// Pressure of trades on the market, 0..1; `None` where no trades are known.
     pub pressure: Option<f64>,
-    /// Probability of a cascade, 0..1.
+    /// Probability that a cascade is under way or begins within a minute, 0..1; its error is in
+    /// [`crate::engine::calibration`].
     pub probability: f64,
     /// Its level.
     pub level: Level,

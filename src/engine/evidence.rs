@@ -16,7 +16,7 @@
 //! How wide is wide depends on how many symbols there are; a market of one is a symbol. A move of the market reaches its majors:
 //! without a liquidation of BTC or ETH in 3 s, twice the breadth and dispersion are asked for, and a
 //! minute that both could share is one both must have part in. Where the reference price is known and
-//! has just moved, less surprise convinces; where it is known to be flat, nothing does: who is
+//! has just moved, less convinces; where it is known to be flat, nothing does: who is
 //! liquidated without a move of the market is one account, not the market. A price that is not known
 //! is held against nobody.
 //!
@@ -28,7 +28,8 @@ use super::settings::Proof;
 
 /// A price that moved this far within a minute bears liquidations out: as much as it moves...
 const MOVED: [f64; 2] = [0.0015, 0.004];
-/// ...significance is asked for less, by this share at most.
+/// ...significance is asked for less, by this share at most, and dispersion where that was seen second by
+/// second.
 const EASE: f64 = 0.35;
 
 /// Most that evidence without size says: WATCH, not ALERT.
@@ -89,9 +90,9 @@ pub fn wide(signs: &Signs, proof: &Proof) -> [Condition; 4] {
     let alone = if signs.majors { 1.0 } else { 2.0 };
     let room = (signs.universe / proof.universe).clamp(LEAST_ROOM, 1.0);
     let breadth = signs.breadth.min(signs.universe) / (alone * room);
-    let dispersion = signs.dispersion / alone;
+    let dispersion = signs.dispersion / (alone * left(signs.swing.unwrap_or(0.0)));
     [
-        condition("significance_2s", surprise(signs.sudden, signs.moved), &proof.significance),
+        condition("significance_2s", surprise(signs.sudden, signs), &proof.significance),
         condition("dispersion_2s", dispersion, &proof.dispersion),
         condition("breadth_2s", breadth, &proof.breadth),
         condition("money_2s", signs.money.0, &proof.money),
@@ -104,7 +105,7 @@ pub fn wide(signs: &Signs, proof: &Proof) -> [Condition; 4] {
 pub fn sustained(signs: &Signs, proof: &Proof, shown: f64) -> [Condition; 3] {
     let money = signs.money.1 / shown;
     [
-        condition("significance_10s", surprise(signs.sustained, signs.moved), &proof.significance),
+        condition("significance_10s", surprise(signs.sustained, signs), &proof.significance),
         condition("seconds_of_10", signs.seconds, &proof.seconds),
         condition("money_10s", money, &proof.sustained_money),
     ]
@@ -149,17 +150,22 @@ fn besides(signs: &Signs, proof: &Proof) -> f64 {
 
 /// Significance, more where the price has moved.
 #[inline]
-fn surprise(significance: Option<f64>, moved: Option<f64>) -> f64 {
-    significance.unwrap_or(0.0) / ease(moved)
+fn surprise(significance: Option<f64>, signs: &Signs) -> f64 {
+    significance.unwrap_or(0.0) / ease(signs.moved, signs.swing)
 }
 
-/// The share of the significance that is asked for where the price has moved.
+/// The share of the significance that is asked for where the price has moved and swung this far.
 #[inline]
 #[must_use]
-pub fn ease(moved: Option<f64>) -> f64 {
+pub fn ease(moved: Option<f64>, swing: Option<f64>) -> f64 {
+    left(moved.unwrap_or(0.0).max(swing.unwrap_or(0.0)))
+}
+
+/// The share of what is asked for that is left where the price went this far.
+#[inline]
+fn left(moved: f64) -> f64 {
     let [from, to] = MOVED;
-    let moved = moved.map_or(0.0, |moved| ((moved - from) / (to - from)).clamp(0.0, 1.0));
-    1.0 - EASE * moved
+    1.0 - EASE * ((moved - from) / (to - from)).clamp(0.0, 1.0)
 }
 
 /// What a hint rests on: significance, of a dispersed burst.
@@ -167,7 +173,7 @@ pub fn ease(moved: Option<f64>) -> f64 {
 #[must_use]
 pub fn hint(signs: &Signs, proof: &Proof) -> Condition {
     let dispersed = signs.dispersion >= f64::from(proof.hint_dispersion);
-    let surprise = if dispersed { surprise(signs.sudden, signs.moved) } else { 0.0 };
+    let surprise = if dispersed { surprise(signs.sudden, signs) } else { 0.0 };
     let condition = condition("hint", surprise, &proof.significance);
     Condition { score: condition.score.min(HINT), ..condition }
 }
@@ -226,6 +232,8 @@ mod tests {
         assert!(of(&|s| s.sudden = Some(2.0)) < 0.3, "as so often before");
         let once_more = |moved| of(&move |s| (s.sudden, s.moved) = (Some(5.0), Some(moved)));
         assert!(once_more(0.0) < 0.5 && once_more(0.004) >= 0.5, "the price bears it out");
+        let fewer = |swing| of(&move |s| (s.dispersion, s.swing) = (20.0, Some(swing)));
+        assert!(fewer(0.001) < 0.5 && fewer(0.004) >= 0.5, "and bears out fewer");
         let swung = |swing| of(&move |s| s.swing = Some(swing));
         assert!(swung(0.0) == HINT && swung(7e-4) == HINT, "the price is flat");
         assert!(swung(8e-4) == of(&|_| {}) && of(&|s| s.swing = None) == of(&|_| {}));

@@ -211,7 +211,7 @@ impl World {
             return false;
         }
         let [sudden, sustained] = self.significance(row, view);
-        let limit = self.calm * ease(self.reference.moved);
+        let limit = self.calm * ease(self.reference.moved, self.reference.swing);
         let is_calm = |significance: Option<f64>| significance.is_none_or(|it| it < limit);
         let bound = self.settings.levels.bounds()[0];
         is_calm(sudden)

@@ -103,6 +103,7 @@ pub fn svg(scene: &Scene<'_>) -> String {
     head(&mut svg, scene, height);
     grid(&mut svg, &frame, bottom);
     shade(&mut svg, &frame, scene, bottom);
+    moments(&mut svg, &frame, scene, bottom);
     price(&mut svg, &frame, scene);
     let curves: [(&str, &str, Of); 3] = [
         ("velocity 10 s", "1/s", |sample| sample.velocity),
@@ -114,7 +115,6 @@ pub fn svg(scene: &Scene<'_>) -> String {
     }
     risk(&mut svg, &frame, scene);
     alarms(&mut svg, &frame, scene, &detectors, alarms_top);
-    moments(&mut svg, &frame, scene, bottom);
     svg.push_str("</svg>\n");
     svg
 }
@@ -144,7 +144,8 @@ svg { --ink: #1f2328; --soft: #59636e; --grid: #d8dee4; --ground: #ffffff; --c0:
   svg { --ink: #e6edf3; --soft: #9198a1; --grid: #30363d; --ground: #0d1117; --c0: #4493f8;
     --c1: #f0883e; --c2: #3fb950; --c3: #ab7df8; --c4: #ff7b72; --shade: #35171b }
 }
-text { fill: var(--ink) } .soft { fill: var(--soft) } .grid { stroke: var(--grid) }
+text { fill: var(--ink); stroke: var(--ground); stroke-width: 3; paint-order: stroke }
+.soft { fill: var(--soft) } .grid { stroke: var(--grid) }
 .ground { fill: var(--ground) } .shade { fill: var(--shade) }
 polyline { fill: none; stroke-width: 1.6; stroke-linejoin: round }
 </style>
@@ -387,6 +388,7 @@ fn moments(svg: &mut String, frame: &Frame, scene: &Scene<'_>, bottom: f64) {
     named.retain(|(at, ..)| frame.holds(*at));
     named.sort_by_key(|(at, ..)| *at);
     let mut ends = [f64::NEG_INFINITY; NAME_LINES.len()];
+    let mut names = String::new();
     for (at, name, colour) in named {
         let x = frame.x(at);
         let free = ends.iter().position(|&end| end < x).unwrap_or_default();
@@ -395,8 +397,10 @@ fn moments(svg: &mut String, frame: &Frame, scene: &Scene<'_>, bottom: f64) {
         let class = format!("stroke=\"{colour}\" stroke-width=\"1.2\" stroke-dasharray=\"6 3\"");
         line(svg, &class, (x, y + 3.0), (x, bottom));
         let attributes = format!("style=\"fill: {colour}\" font-size=\"11\"");
-        text(svg, x + 3.0, y, &attributes, &format!("{name} {}", clock(at)));
+        text(&mut names, x + 3.0, y, &attributes, &format!("{name} {}", clock(at)));
     }
+    // No line through a name.
+    svg.push_str(&names);
 }
 
 /// Lines above the panels for the names of moments, and the room that one takes.

@@ -42,19 +42,10 @@ impl Grid {
 /// The whole report.
 #[must_use]
 pub fn write(report: &Report<'_>, more: &More) -> String {
-    let mut text = format!("alarm: {} and above\n", report.level.name());
-    cascades(&mut text, report);
-    for played in report.played {
-        recording(&mut text, report, played);
+    let mut text = String::new();
+    if !report.played.is_empty() {
+        played(&mut text, report);
     }
-    let hours: f64 = report.played.iter().map(|played| played.known.quiet_hours()).sum();
-    let _ = writeln!(text, "\nall {} recordings, {hours:.1} h quiet", report.played.len());
-    let mut grid = head();
-    for detector in report.detectors() {
-        counts(&mut grid, &detector.name(), report.played, detector);
-    }
-    grid.write(&mut text);
-    matched(&mut text, report);
     more.ablations.iter().for_each(|group| ablation(&mut text, group));
     if let Some(held) = &more.held {
         held_out(&mut text, held);
@@ -64,6 +55,23 @@ pub fn write(report: &Report<'_>, more: &More) -> String {
         text.push_str(&super::invented::text(invented, report.level));
     }
     text
+}
+
+/// What was played.
+fn played(text: &mut String, report: &Report<'_>) {
+    let _ = writeln!(text, "alarm: {} and above", report.level.name());
+    cascades(text, report);
+    for played in report.played {
+        recording(text, report, played);
+    }
+    let hours: f64 = report.played.iter().map(|played| played.known.quiet_hours()).sum();
+    let _ = writeln!(text, "\nall {} recordings, {hours:.1} h quiet", report.played.len());
+    let mut grid = head();
+    for detector in report.detectors() {
+        counts(&mut grid, &detector.name(), report.played, detector);
+    }
+    grid.write(text);
+    matched(text, report);
 }
 
 fn ablation(text: &mut String, group: &Group) {
@@ -136,11 +144,11 @@ fn cascades(text: &mut String, report: &Report<'_>) {
         text,
         "\ncascades: seconds by which {} leads, + is earlier; top is the highest\n\
          probability of MARKET before the peak; then the lead to the peak of the engine's other \
-         detector and of the rules",
+         detector, of its risk and of the rules",
         report.own().name()
     );
     let mut grid = Grid::default();
-    let rules = ["(a)", "(b)", "(c)", "(d)"];
+    let rules = ["risk", "(a)", "(b)", "(c)", "(d)"];
     let fixed = [
         "recording",
         "kind",
