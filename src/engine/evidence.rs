@@ -14,7 +14,7 @@
 //! What each keeps out: significance a steady flow, and one more burst like those before; dispersion a
 //! portfolio liquidated in an instant; breadth one account; money dust; the minute one large order.
 //! How wide is wide depends on how many symbols there are; a market of one is a symbol. A move of the market reaches its majors:
-//! without a liquidation of BTC or ETH in 3 s, twice the breadth and dispersion are asked for, and a
+//! without liquidations of BTC and ETH in 3 s, twice the breadth and dispersion are asked for, and a
 //! minute that both could share is one both must have part in. Where the reference price is known and
 //! has just moved, less convinces; where it is known to be flat, nothing does: who is
 //! liquidated without a move of the market is one account, not the market. A price that is not known
@@ -57,7 +57,7 @@ pub struct Signs {
     pub breadth: f64,
     /// Symbols there are.
     pub universe: f64,
-    /// Whether a major was liquidated in 3 s.
+    /// Whether the majors were liquidated in 3 s.
     pub majors: bool,
     /// USD of about 2 s, and of 10 s, without the largest second.
     pub money: (f64, f64),

@@ -8,6 +8,9 @@ use crate::symbol::Symbol;
 pub const MAJORS: [Symbol; 2] = [Symbol::BTC, Symbol::ETH];
 /// Seconds in which both must have part.
 const MINUTE: u64 = 60;
+/// Seconds in which both must have part for a burst to be the market's: while the market falls they are
+/// liquidated all the time, and of an ordinary flow both are seldom there by chance.
+const RECENT: u64 = 3;
 
 /// Liquidations of the majors, taken together.
 #[derive(Clone, Debug, Default)]
@@ -35,10 +38,12 @@ impl Majors {
         }
     }
 
-    /// Whether any was liquidated in the last 3 s.
+    /// Whether all that are ever liquidated were within the last 3 s.
     #[must_use]
     pub fn recent(&self) -> bool {
-        self.minute.money(minute::FAST).seconds > 0
+        let from = self.now.saturating_sub(RECENT);
+        let mut known = self.last.iter().filter(|&&second| second > 0).peekable();
+        known.peek().is_some() && known.all(|&second| second > from)
     }
 
     /// Seconds of the last 10 in which one was liquidated.
@@ -82,5 +87,7 @@ mod tests {
         assert_eq!(minute(&[Symbol::ETH]).weight(1.0), None);
         let small = Symbol::of_base("XRP").unwrap();
         assert_eq!((minute(&[small]).weight(1.0), minute(&[small]).recent()), (None, false));
+        let recent = [&MAJORS[..], &MAJORS[..1]].map(|of| minute(of).recent());
+        assert_eq!(recent, [true, false], "one may be there by chance");
     }
 }
