@@ -514,9 +514,9 @@ mod tests {
     #[test]
     fn a_swing_is_what_lies_between_the_prices_of_a_minute_this_second_included() {
         let mut reference = Reference::new(&Climate::default());
-        shaken(&mut reference, 0, 30, 1e-4);
+        shaken(&mut reference, 0, 29, 1e-4);
         assert_eq!(reference.swing, None, "half a minute must be known");
-        shaken(&mut reference, 30, 200, 1e-4);
+        shaken(&mut reference, 29, 201, 1e-4);
         let near = |swing: Option<f64>, expected: f64| {
             assert!((swing.unwrap() - expected).abs() < 1e-6, "{swing:?} {expected}");
         };
