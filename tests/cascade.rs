@@ -178,7 +178,7 @@ fn what_a_flat_price_does_not_bear_out_is_no_alert() {
     assert_eq!(alert(prices(0.0)), (None, Level::Watch), "one account, sold off");
     let (blind, _) = alert(Vec::new());
     let (sighted, _) = alert(prices(1e-3));
-    assert!(blind.is_some() && sighted == blind, "{blind:?} {sighted:?}");
+    assert!(sighted.is_some() && sighted <= blind, "{blind:?} {sighted:?}");
     let (slow, _) = alert(prices(2e-4));
     assert!(slow > blind, "at once when the price gives way: {slow:?}");
 }

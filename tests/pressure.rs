@@ -18,7 +18,9 @@ fn trade(at: u64, of: Symbol, taker: Taker, usd: f64) -> Event {
     event.symbol = of;
     event.venue = Venue::Binance;
     event.stamp = Stamp::new(Some(ms(at).millis()), 0);
-    let price = Price::new(50_000.0).expect("a price");
+    // From the beginning of the cascade on it falls by a thousandth a second.
+    let run = at.saturating_sub(BEGINS).min(8_000) as f64 / 1e6;
+    let price = Price::new(50_000.0 * (1.0 - run)).expect("a price");
     event.body = Body::Trade { taker, price, usd: Usd::new(usd) };
     event
 }
