@@ -31,6 +31,21 @@ events=("$data"/*/events.csv.gz)
 binance=("$data"/binance_*/events.csv.gz)
 prices=("$data"/prices/*.csv.gz)
 run() { "$FORESHOCK" backtest "$@" --prices "${prices[@]}" "${lists[@]}"; }
+# What changes no hit, lead or alarm when it is left out or added, by question.
+nothing() {
+    echo "## What adds nothing"
+    echo
+    echo "On these recordings no hit, lead or alarm changes with these:"
+    echo
+    awk '/^(the alarm|risk of HIGH).*(without|and each|only where)/ { title = $0; all[++n] = title; next }
+        /^each threshold/ { title = "" }
+        title != "" && sub(/: no hit, lead or alarm changes$/, "") {
+            sub(/^ +/, ""); names[title] = names[title] (names[title] ? ", " : "") $0
+        }
+        END { for (i = 1; i <= n; i++) print "- " all[i] ": " (names[all[i]] ? names[all[i]] : "none") }' \
+        "$out/backtest.txt"
+    echo
+}
 
 out=perf/out
 mkdir -p "$out"
@@ -65,6 +80,7 @@ run --events "${binance[@]}" --calibrate "$here/calibration.json" "$@" |
     cat "$out/backtest.txt"
     echo '```'
     echo
+    nothing
     echo "## Markets that never were"
     echo
     echo "No threshold was chosen on them. What is drawn, and between which limits:"
