@@ -83,7 +83,7 @@ run --events "${binance[@]}" --calibrate "$here/calibration.json" "$@" |
     nothing
     echo "## Markets that never were"
     echo
-    echo "No threshold was chosen on them. What is drawn, and between which limits:"
+    echo "Seeds that nobody looked at before; what is drawn, and between which limits:"
     echo "\`src/run/backtest/invent.rs\`. For a cascade \`market\` is a hit, for everything else a false alarm."
     echo
     echo '```'

@@ -1,5 +1,5 @@
-//! Markets that never were: cascades and what only looks like one, of drawn physics, as a test that no
-//! threshold was chosen on.
+//! Markets that never were: cascades and what only looks like one, of drawn physics, as a test that
+//! nothing was fitted to.
 //!
 //! A [`Plot`] is what truly happens; everything about it is drawn from the seed: how many coins there
 //! are, the usual flow and its sizes, which venues show it and how (all of it in batches, some of it,

@@ -17,6 +17,8 @@ use crate::time::{NS_PER_MS, Nanos};
 
 /// Ticks are this far apart.
 const TICK_NS: u64 = 100 * NS_PER_MS;
+/// The first seed. Those before it were looked at while conditions were made.
+const FIRST: u64 = 1_000;
 /// An alarm of a cascade counts until this long after its peak, ms.
 const LATE_MS: i64 = 60_000;
 
@@ -43,7 +45,9 @@ pub fn play(settings: &Settings, level: Level, each: u64) -> Vec<Taken> {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let plot = usize::try_from(i / each.max(1)).ok().and_then(|i| PLOTS.get(i));
             match plot {
-                Some((plot, _)) if i < total => done.push(take(settings, level, *plot, i % each)),
+                Some((plot, _)) if i < total => {
+                    done.push(take(settings, level, *plot, FIRST + i % each))
+                }
                 _ => return done,
             }
         }
@@ -200,7 +204,7 @@ mod tests {
         let all = play(&Settings { max_symbols: 512, ..Settings::default() }, Level::Alert, 2);
         let played: Vec<_> = all.iter().map(|taken| (taken.plot, taken.seed)).collect();
         let expected: Vec<_> =
-            PLOTS.iter().flat_map(|(plot, _)| [(*plot, 0), (*plot, 1)]).collect();
+            PLOTS.iter().flat_map(|(plot, _)| [(*plot, FIRST), (*plot, FIRST + 1)]).collect();
         assert_eq!(played, expected);
         assert!(text(&all, Level::Alert).contains("14 stories"));
     }
