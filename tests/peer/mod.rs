@@ -2,6 +2,8 @@
 //! that is driven with a time of the test's own.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod behaviours;
+
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
@@ -28,6 +30,32 @@ pub enum Certificate {
     OtherHost,
     Expired,
     Future,
+    /// Signed by itself.
+    Own,
+    /// Signed by an authority that the line does not know.
+    Stranger,
+}
+
+/// A connection as the server holds it: TCP alone, or TLS.
+pub trait Carrier: std::io::Read + std::io::Write + Send {
+    fn tcp(&self) -> &TcpStream;
+}
+
+impl Carrier for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Carrier for Stream {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
+/// The connection is reset as soon as the server drops it.
+pub fn reset(carrier: &dyn Carrier) {
+    socket2::SockRef::from(carrier.tcp()).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
 /// The server.
@@ -77,7 +105,10 @@ fn identity(certificate: Certificate) -> (Arc<ServerConfig>, String) {
         _ => {}
     }
     let key = KeyPair::generate().unwrap();
-    let leaf = leaf.signed_by(&key, &authority).unwrap();
+    let leaf = match certificate {
+        Certificate::Own => leaf.self_signed(&key).unwrap(),
+        _ => leaf.signed_by(&key, &authority).unwrap(),
+    };
     let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
@@ -90,7 +121,7 @@ fn identity(certificate: Certificate) -> (Arc<ServerConfig>, String) {
 }
 
 /// Reads the request up to its empty line.
-pub fn request(stream: &mut impl std::io::Read) -> String {
+pub fn request(stream: &mut (impl std::io::Read + ?Sized)) -> String {
     let mut bytes = Vec::new();
     let mut byte = [0];
     while !bytes.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
@@ -111,22 +142,31 @@ pub fn agreement(request: &str, more: &str) -> Vec<u8> {
 }
 
 /// Answers the upgrade.
-pub fn agree(stream: &mut (impl std::io::Read + std::io::Write)) {
+pub fn agree(stream: &mut (impl std::io::Read + std::io::Write + ?Sized)) {
     let request = request(stream);
     send(stream, &agreement(&request, ""));
 }
 
-pub fn send(stream: &mut impl std::io::Write, bytes: &[u8]) {
+pub fn send(stream: &mut (impl std::io::Write + ?Sized), bytes: &[u8]) {
     // The line may have hung up already; the test looks at the line.
     drop(stream.write_all(bytes));
     drop(stream.flush());
 }
 
-/// An unmasked frame of less than 126 bytes: 0x81 text, 0x88 close, 0x89 ping, 0x01 and 0x00 parts.
+/// An unmasked frame: 0x81 text, 0x88 close, 0x89 ping, 0x01 and 0x00 parts.
 pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![kind, u8::try_from(payload.len()).unwrap()];
+    let mut bytes = match (u8::try_from(payload.len()), u16::try_from(payload.len())) {
+        (Ok(length @ 0..126), _) => vec![kind, length],
+        (_, Ok(length)) => [&[kind, 126], &length.to_be_bytes()[..]].concat(),
+        _ => claim(kind, payload.len() as u64),
+    };
     bytes.extend_from_slice(payload);
     bytes
+}
+
+/// The header of a frame that says it is so long.
+pub fn claim(kind: u8, length: u64) -> Vec<u8> {
+    [&[kind, 127], &length.to_be_bytes()[..]].concat()
 }
 
 pub fn text(payload: &str) -> Vec<u8> {
@@ -134,7 +174,7 @@ pub fn text(payload: &str) -> Vec<u8> {
 }
 
 /// The next frame from the client, unmasked: kind and payload. `None` when it hung up.
-pub fn hear(stream: &mut impl std::io::Read) -> Option<(u8, Vec<u8>)> {
+pub fn hear(stream: &mut (impl std::io::Read + ?Sized)) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 6];
     stream.read_exact(&mut head).ok()?;
     assert!(head[1] & 0x80 != 0, "a client masks");
@@ -156,7 +196,10 @@ pub fn linger(mut stream: impl std::io::Read) {
 pub struct Driven {
     pub socket: Socket,
     pub ms: i64,
+    /// Messages heard, and the first of them: as many as are to be kept.
+    pub heard: usize,
     pub frames: Vec<String>,
+    pub keep: usize,
     pub changes: Vec<FeedChange>,
 }
 
@@ -193,27 +236,40 @@ pub fn line_of(plan: Plan, url: &str, ca_pem: Option<&str>) -> Driven {
     let endpoint = Endpoint::parse(url).unwrap();
     let setup = Setup { plan, endpoint, heartbeat: Some("ping"), read_budget: 32 * 1024 };
     let socket = Socket::new(setup, Dialer::start(1, &trust).unwrap()).unwrap();
-    Driven { socket, ms: 1_000_000, frames: Vec::new(), changes: Vec::new() }
+    let (frames, changes) = (Vec::new(), Vec::new());
+    Driven { socket, ms: 1_000_000, heard: 0, frames, keep: usize::MAX, changes }
 }
 
 impl Driven {
     /// One turn. Frames that start with `{` are data, `closing` is the venue's warning.
     pub fn turn(&mut self) -> Read {
-        let (now, frames) = (Now::at_millis(self.ms), &mut self.frames);
-        let read = self.socket.read(now, 64, &mut |frame| {
-            let text = String::from_utf8(frame.bytes.to_vec()).unwrap();
-            let verdict = match text.as_str() {
+        let now = Now::at_millis(self.ms);
+        let Self { socket, heard, frames, keep, .. } = self;
+        let read = socket.read(now, 64, &mut |frame| {
+            let text = std::str::from_utf8(frame.bytes).unwrap();
+            let verdict = match text {
                 "pong" => Verdict::Control(Control::Pong),
                 "ack" => Verdict::Control(Control::Ack),
                 "refused" => Verdict::Control(Control::Refused),
                 "closing" => Verdict::Control(Control::Closing),
                 _ => Verdict::Decoded,
             };
-            frames.push(text);
+            *heard += 1;
+            if frames.len() < *keep {
+                frames.push(text.to_owned());
+            }
             verdict.into()
         });
         self.changes.extend(std::iter::from_fn(|| self.socket.feed()));
         read
+    }
+
+    /// One turn; when there was nothing to do, time passes.
+    pub fn step(&mut self, ms: i64) {
+        if self.turn() == Read::Idle {
+            thread::sleep(Duration::from_micros(500));
+            self.ms += ms;
+        }
     }
 
     /// Turns until `done`; its time grows by `step_ms` a turn. Fails when nothing comes of it.
@@ -222,10 +278,7 @@ impl Driven {
             if done(self) {
                 return;
             }
-            if self.turn() == Read::Idle {
-                thread::sleep(Duration::from_micros(500));
-                self.ms += step_ms;
-            }
+            self.step(step_ms);
         }
         panic!("frames {:?}, changes {:?}", self.frames, self.changes);
     }
