@@ -104,7 +104,7 @@ impl Behaviour {
         let said = line.changes.iter().find(|change| !is_good(change.state));
         let said = said.map(|change| (change.state, change.why.as_str()));
         let fits = match (self.expect, said) {
-            (Heard(n), None) => line.heard == n && line.states() == [Connecting, Live],
+            (Heard(n), None) => line.heard == n && line.states()[..2] == [Connecting, Live],
             (Ends(state, words), Some((is, why))) => state == is && why.contains(words),
             _ => false,
         };
