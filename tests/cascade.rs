@@ -184,7 +184,7 @@ fn what_a_flat_price_does_not_bear_out_is_no_alert() {
 }
 
 #[test]
-fn a_backlog_is_no_burst() {
+fn d12_a_backlog_is_no_burst() {
     // A busy market, 20 a second; for ten seconds nothing is received, then all of it at once.
     let mut rng = Rng(29);
     let busy: Vec<_> = (0..6_200_u64)

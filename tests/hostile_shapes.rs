@@ -102,7 +102,7 @@ fn frames_that_are_not_the_json_one_expects() {
 }
 
 #[test]
-fn frames_that_are_too_large_or_too_deep_are_refused_before_they_cost() {
+fn d8_frames_that_are_too_large_or_too_deep_are_refused_before_they_cost() {
     for exchange in EXCHANGES {
         let mut desk = Desk::new(exchange);
         let mut parse = |frame: &[u8]| exchange.parse(frame, &mut desk, &mut Words::default());
@@ -132,7 +132,7 @@ fn batches_of_any_size_and_form() {
 }
 
 #[test]
-fn numbers_as_text_as_numbers_and_as_nonsense() {
+fn d4_numbers_as_text_as_numbers_and_as_nonsense() {
     check(&[
         ("23 numbers where text is usual", Bybit, br#"{"topic":"allLiquidation.BTCUSDT","data":[{"p":2.5,"v":4,"S":"Buy","s":"BTCUSDT","T":"1790000000003"}]}"#, Decoded, "BTCUSDT long 2.5 x 4 = 10 @1790000000003"),
         ("24 exponents", Binance, br#"[{"e":"aggTrade","s":"BTCUSDT","p":"5.0E-5","q":1e6,"T":1790000000003,"m":true},{"e":"aggTrade","s":"BTCUSDT","p":1E-7,"q":"2e+7","T":1790000000003,"m":true}]"#, Decoded, "BTCUSDT trade 0.00005 = 50 @1790000000003\nBTCUSDT trade 0.0000001 = 2 @1790000000003"),
@@ -151,7 +151,7 @@ fn numbers_as_text_as_numbers_and_as_nonsense() {
 }
 
 #[test]
-fn a_time_that_is_not_in_milliseconds_is_no_time() {
+fn d3_a_time_that_is_not_in_milliseconds_is_no_time() {
     let frame = |time: &str| {
         format!(
             r#"{{"topic":"allLiquidation.BTCUSDT","data":[{{"p":"2","v":"3","S":"Buy","s":"BTCUSDT","T":{time}}}]}}"#
@@ -179,7 +179,7 @@ fn a_time_that_is_not_in_milliseconds_is_no_time() {
 }
 
 #[test]
-fn symbols_of_every_kind() {
+fn d6_symbols_of_every_kind() {
     let trade = |venue: Venue, name: &str, price: &str, amount: &str| {
         let name = name.replace('"', "\\\"").replace('\n', "\\n");
         let frame = match venue {

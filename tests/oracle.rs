@@ -338,7 +338,7 @@ fn a_few_symbols_in_order() {
 }
 
 #[test]
-fn a_few_symbols_with_late_events() {
+fn d2_a_few_symbols_with_late_events() {
     let (events, seeds) = if is_full() { (20_000, 100..112) } else { (2_500, 100..103) };
     run_many(seeds, &Kind { symbols: 4, is_in_order: false, events });
 }

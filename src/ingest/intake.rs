@@ -243,10 +243,13 @@ impl Intake {
 /// Puts the events of one frame in time.
 fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
     let Now { mono, wall } = frame.received;
+    // A wall clock that jumps must not make news old, nor throw its time away: of the two clocks the
+    // one that speaks for the event is believed.
+    let (earlier, later) = (wall.0.min(mono.millis()), wall.0.max(mono.millis()));
     for event in events.iter_mut() {
         event.received = mono;
         event.line = frame.line;
-        event.stamp = sane(event, wall);
+        event.stamp = sane(event, later);
     }
     let history = frame.line == REPAIR;
     let newest = events.iter().filter_map(|event| event.stamp.venue_ms()).max();
@@ -257,16 +260,16 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
         event.stamp = Stamp::new(Some(ms), back);
         let news =
             matches!(event.body, Body::Liquidation { .. } | Body::Fill { .. } | Body::Trade { .. });
-        if history || news && wall.0 - ms > age_gate_ms {
+        if history || news && earlier - ms > age_gate_ms {
             event.flags = event.flags.with(Flags::BACKFILL);
         }
     }
 }
 
 /// The venue's time, unless it lies in the future: then none, and the event says so.
-fn sane(event: &mut Event, wall: Millis) -> Stamp {
+fn sane(event: &mut Event, now_ms: i64) -> Stamp {
     match event.stamp.venue_ms() {
-        Some(ms) if ms <= wall.0.saturating_add(FUTURE_MAX_MS) => event.stamp,
+        Some(ms) if ms <= now_ms.saturating_add(FUTURE_MAX_MS) => event.stamp,
         Some(_) => {
             event.flags = event.flags.with(Flags::BAD_TIME);
             Stamp::default()
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_is_backfill_and_what_is_in_the_future_has_no_time() {
+    fn d3_what_is_old_is_backfill_and_what_is_in_the_future_has_no_time() {
         let old = placed(&[1_000], 11_001)[0];
         assert!(old.flags.has(Flags::BACKFILL));
         assert!(!placed(&[1_000], 11_000)[0].flags.has(Flags::BACKFILL));

@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_full_ring_loses_is_counted_and_the_next_event_says_so() {
+    fn d11_what_a_full_ring_loses_is_counted_and_the_next_event_says_so() {
         let (outlet, mut inlet) = ring(4);
         let (notices, heard) = crossbeam_channel::bounded(2);
         let sources: Vec<Box<dyn Source>> = vec![Box::new(Restless(9))];
