@@ -69,8 +69,17 @@ pub fn peer(
     certificate: Certificate,
     script: impl Fn(usize, Stream) + Send + Sync + 'static,
 ) -> Peer {
-    let (config, ca_pem) = identity(certificate);
-    let port = raw_peer(move |n, tcp| {
+    peer_on("127.0.0.1", certificate, script)
+}
+
+/// The same at an address of this machine.
+pub fn peer_on(
+    address: &str,
+    certificate: Certificate,
+    script: impl Fn(usize, Stream) + Send + Sync + 'static,
+) -> Peer {
+    let (config, ca_pem) = identity(certificate, address);
+    let port = raw_peer_on(address, move |n, tcp| {
         let tls = ServerConnection::new(config.clone()).unwrap();
         script(n, StreamOwned::new(tls, tcp));
     });
@@ -79,7 +88,11 @@ pub fn peer(
 
 /// The same without TLS; gives the port.
 pub fn raw_peer(script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    raw_peer_on("127.0.0.1", script)
+}
+
+fn raw_peer_on(address: &str, script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> u16 {
+    let listener = TcpListener::bind((address, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let script = Arc::new(script);
     thread::spawn(move || {
@@ -93,12 +106,15 @@ pub fn raw_peer(script: impl Fn(usize, TcpStream) + Send + Sync + 'static) -> u1
     port
 }
 
-fn identity(certificate: Certificate) -> (Arc<ServerConfig>, String) {
+fn identity(certificate: Certificate, address: &str) -> (Arc<ServerConfig>, String) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
-    let name = if certificate == Certificate::OtherHost { "example.com" } else { "localhost" };
-    let mut leaf = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let names = match certificate {
+        Certificate::OtherHost => vec!["example.com".to_owned()],
+        _ => vec!["localhost".to_owned(), "venue.test".to_owned(), address.to_owned()],
+    };
+    let mut leaf = CertificateParams::new(names).unwrap();
     match certificate {
         Certificate::Expired => leaf.not_after = date_time_ymd(2020, 2, 3),
         Certificate::Future => leaf.not_before = date_time_ymd(2999, 2, 3),
