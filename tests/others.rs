@@ -1,0 +1,245 @@
+//! What an attack on one line does to the others, which share its thread.
+//!
+//! By default the bounds that make it harmless are asserted, for every behaviour that is quick to play:
+//! in each turn the attacked line gives no more frames than it may, and the other line hears all of
+//! its messages, in order. `FORESHOCK_FULL=1 cargo test --release --test others -- --nocapture` also
+//! measures: latencies of the other line in windows with and without the attack, in turn, within one
+//! run. Windows last `FORESHOCK_WINDOW_MS` (default 2,000).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+mod peer;
+#[path = "support/child.rs"]
+mod child;
+
+use std::io::Write;
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use child::{Other, role};
+use foreshock::event::FeedState::{Connecting, Live};
+use foreshock::ingest::exchange::{Control, Verdict};
+use foreshock::ingest::line::Plan;
+use foreshock::ingest::source::Source;
+use foreshock::time::{NS_PER_MS, Now};
+use peer::behaviours::{Behaviour, Served, serve_all, served};
+use peer::{Certificate, Driven, agree, line_of, line_with, peer, plan, text};
+
+/// Frames asked for in one turn, as the reader does.
+const MOST: usize = 32;
+/// Between two messages of the other line.
+const SLICE: Duration = Duration::from_millis(10);
+const EVERY: Duration = Duration::from_micros(500);
+
+fn micros() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_micros()).unwrap()
+}
+
+/// How often this thread was made to wait, and how long the machine was: what is not our doing.
+fn waited() -> Option<(String, String)> {
+    let status = std::fs::read_to_string("/proc/thread-self/status").ok()?;
+    let stat = std::fs::read_to_string("/proc/stat").ok()?;
+    let pushed = status.lines().find(|line| line.starts_with("nonvoluntary"))?;
+    Some((pushed.to_owned(), stat.lines().next()?.split(' ').nth(9)?.to_owned()))
+}
+
+/// Messages that say their number and when they were sent.
+fn good() {
+    let peer = peer(Certificate::Good, |_, mut stream| {
+        agree(&mut stream);
+        for n in 0_u64.. {
+            let frame = text(&format!("{{{n} {}", micros()));
+            if stream.write_all(&frame).and_then(|()| stream.flush()).is_err() {
+                return;
+            }
+            sleep(EVERY);
+        }
+    });
+    println!("\nvenue wss://localhost:{}/x {}", peer.port, peer.ca_pem.escape_default());
+    sleep(Duration::from_secs(3_600));
+}
+
+/// The two lines, on one thread.
+struct Pair {
+    good: Driven,
+    numbers: Vec<u64>,
+    began: Instant,
+}
+
+/// What came of a window.
+#[derive(Default)]
+struct Window {
+    /// Microseconds from being sent to being heard.
+    latencies: Vec<u64>,
+    /// Microseconds the thread spent in the attacked line.
+    spent: f64,
+    /// Microseconds the window lasted.
+    lasted: f64,
+    most: usize,
+}
+
+impl Pair {
+    fn new(announced: &str) -> Self {
+        let (url, pem) = announced.split_once(' ').unwrap();
+        let quiet = Plan { answers: 0, canary_ns: 60_000 * NS_PER_MS, ..plan() };
+        let good = line_of(quiet, url, Some(&pem.replace("\\n", "\n")));
+        Self { good, numbers: Vec::new(), began: Instant::now() }
+    }
+
+    fn now(&self) -> Now {
+        Now::at_millis(1_000_000 + i64::try_from(self.began.elapsed().as_millis()).unwrap())
+    }
+
+    /// One turn of both lines, the attacked one first.
+    fn turn(&mut self, attacked: Option<&mut Driven>, window: &mut Window) {
+        let now = self.now();
+        let before = Instant::now();
+        if let Some(attacked) = attacked {
+            let given = attacked_turn(attacked, now);
+            window.most = window.most.max(given);
+            window.spent += before.elapsed().as_secs_f64() * 1e6;
+        }
+        let Self { good, numbers, .. } = self;
+        good.socket.read(now, MOST, &mut |frame| {
+            let said = std::str::from_utf8(frame.bytes).unwrap();
+            let (n, sent) = said[1..].split_once(' ').unwrap();
+            numbers.push(n.parse().unwrap());
+            window.latencies.push(micros().saturating_sub(sent.parse().unwrap()));
+            Verdict::Decoded.into()
+        });
+        good.changes.extend(std::iter::from_fn(|| good.socket.feed()));
+    }
+
+    /// Turns for so long. Slices in which the machine gave the time to somebody else are left out.
+    fn play(&mut self, mut attacked: Option<&mut Driven>, ms: u128, window: &mut Window) {
+        let began = Instant::now();
+        while began.elapsed().as_millis() < ms {
+            let (slice_began, waited) = (Instant::now(), waited());
+            let mut slice = Window::default();
+            while slice_began.elapsed() < SLICE {
+                self.turn(attacked.as_deref_mut(), &mut slice);
+            }
+            window.most = window.most.max(slice.most);
+            if waited == self::waited() {
+                window.latencies.append(&mut slice.latencies);
+                window.spent += slice.spent;
+                window.lasted += slice_began.elapsed().as_secs_f64() * 1e6;
+            }
+        }
+    }
+
+    /// Whether everything was heard that was said, and nothing was said of the line.
+    fn is_whole(&self) -> bool {
+        let first = self.numbers[0];
+        let in_order = self.numbers.iter().copied().eq(first..first + self.numbers.len() as u64);
+        in_order && self.good.states() == [Connecting, Live]
+    }
+}
+
+fn attacked_turn(attacked: &mut Driven, now: Now) -> usize {
+    let mut given = 0;
+    attacked.socket.read(now, MOST, &mut |frame| {
+        given += 1;
+        match frame.bytes {
+            b"ack" => Verdict::Control(Control::Ack).into(),
+            b"pong" => Verdict::Control(Control::Pong).into(),
+            _ => Verdict::Decoded.into(),
+        }
+    });
+    while attacked.socket.feed().is_some() {}
+    given
+}
+
+fn attack(served: &Served) -> Driven {
+    line_with(&served.url, served.ca_pem.as_deref())
+}
+
+/// The other line's process, and the attackers' with the lowest priority: what they compute is not ours.
+fn processes(test: &str) -> (Other, Pair, Other, Vec<(&'static Behaviour, Served)>) {
+    let mut venue = Other::start(&[], test, "good");
+    let mut pair = Pair::new(&venue.says("venue").unwrap());
+    let mut servers = Other::start(&["nice", "-n", "39"], test, "servers");
+    let attacks = served(servers.said.by_ref().map_while(Result::ok));
+    while pair.numbers.is_empty() {
+        pair.turn(None, &mut Window::default());
+    }
+    (venue, pair, servers, attacks)
+}
+
+fn is_child() -> bool {
+    match role().as_deref() {
+        Some("good") => good(),
+        Some(_) => serve_all(),
+        None => return false,
+    }
+    true
+}
+
+#[test]
+fn f8_f28_an_attacked_line_takes_its_share_of_a_turn_and_the_other_hears_everything() {
+    let test = "f8_f28_an_attacked_line_takes_its_share_of_a_turn_and_the_other_hears_everything";
+    if is_child() {
+        return;
+    }
+    let (_venue, mut pair, _servers, attacks) = processes(test);
+    for (behaviour, served) in attacks.iter().filter(|(behaviour, _)| !behaviour.is_slow()) {
+        let mut window = Window::default();
+        let mut attacked = attack(served);
+        // The attacked line's own time passes faster, so that silence is found soon.
+        pair.play(Some(&mut attacked), 20, &mut window);
+        attacked.socket_stop();
+        assert!(window.most <= MOST, "{}: {} frames in a turn", behaviour.name, window.most);
+    }
+    assert!(pair.numbers.len() > 500, "only {} messages", pair.numbers.len());
+    assert!(pair.is_whole(), "{:?}", pair.good.changes);
+}
+
+fn percentile(values: &mut [u64], of: usize) -> u64 {
+    values.sort_unstable();
+    values.get(values.len() * of / 1_000).copied().unwrap_or(0)
+}
+
+#[test]
+fn f8_f9_f10_the_other_line_is_as_fast_as_before() {
+    if is_child() {
+        return;
+    }
+    if std::env::var_os("FORESHOCK_FULL").is_none() {
+        eprintln!("skipped: times are measured with FORESHOCK_FULL=1");
+        return;
+    }
+    let wanted = std::env::var("FORESHOCK_ATTACK").unwrap_or_default();
+    let ms = std::env::var("FORESHOCK_WINDOW_MS").ok().and_then(|ms| ms.parse().ok());
+    let ms: u128 = ms.unwrap_or(2_000);
+    let (_venue, mut pair, _servers, attacks) =
+        processes("f8_f9_f10_the_other_line_is_as_fast_as_before");
+    let calm = attacks.iter().find(|(b, s)| b.name == "mute" && s.ca_pem.is_some()).unwrap();
+    println!("attack                    heard  p50 us       p99 us     growth   share of time");
+    let mut all = [Vec::new(), Vec::new()];
+    for (_, served) in attacks.iter().filter(|(_, served)| served.url.contains(&wanted)) {
+        let [mut before, mut during] = [Window::default(), Window::default()];
+        let mut idle = attack(&calm.1);
+        let mut attacked = attack(served);
+        for _ in 0..4 {
+            pair.play(Some(&mut idle), ms / 4, &mut before);
+            pair.play(Some(&mut attacked), ms / 4, &mut during);
+        }
+        attacked.socket_stop();
+        idle.socket_stop();
+        let [b50, b99] = [500, 990].map(|of| percentile(&mut before.latencies, of));
+        let [d50, d99] = [500, 990].map(|of| percentile(&mut during.latencies, of));
+        let growth = d99 as f64 / b99.max(1) as f64 - 1.0;
+        let name = served.url.replace("localhost:", "");
+        println!(
+            "{name:26} {:5}  {b50:4} {d50:4}  {b99:6} {d99:6} {:+8.1} %   {:.2} %",
+            during.latencies.len(),
+            growth * 100.0,
+            during.spent / during.lasted * 100.0,
+        );
+        all[0].append(&mut before.latencies);
+        all[1].append(&mut during.latencies);
+    }
+    let [before, during] = [0, 1].map(|i| percentile(&mut all[i], 990));
+    println!("all together: p99 {before} us before, {during} us during");
+    assert!(pair.is_whole(), "{:?}", pair.good.changes);
+}
