@@ -65,7 +65,9 @@ fn play(test: &str, weather: Weather, plays: &str) -> Option<String> {
     let announced = venue.says("venue").expect("a venue");
     let role = format!("line {plays} {announced}");
     let mut line = Other::start(&Road::in_net(&road.here), test, &role);
-    Some(line.says("heard").expect("the line to say what it heard"))
+    let heard = line.says("heard").expect("the line to say what it heard");
+    line.finish();
+    Some(heard)
 }
 
 /// Numbered messages as long as a liquidation, so many every 10 ms.

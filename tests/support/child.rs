@@ -46,6 +46,24 @@ impl Other {
             .map_while(Result::ok)
             .find_map(|l| Some(l.strip_prefix(&word)?.to_owned()))
     }
+
+    /// Waits for an end of its own.
+    pub fn finish(mut self) {
+        self.said.by_ref().for_each(drop);
+        drop(self.child.wait());
+    }
+}
+
+/// Whether a command is here and works.
+pub fn works(command: &[&str]) -> bool {
+    let quiet = |command: &mut Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    };
+    let works = quiet(Command::new(command[0]).args(&command[1..]));
+    if !works {
+        eprintln!("skipped: `{}` does not work here", command.join(" "));
+    }
+    works
 }
 
 impl Drop for Other {
