@@ -1,7 +1,9 @@
 //! The thin I/O around a [`Line`]: what it orders is done here, what happens here it is told.
 //!
 //! Each turn asks the kernel whether anything is readable, and reads only then, at most so many bytes
-//! from each of the line's connections. What has to wait happens on a dial thread.
+//! from each of the line's connections. They are taken in portions, and a portion that is mostly not
+//! messages ends the turn: two bytes make an empty fragment, and thousands of them cost more than what
+//! they carry. What has to wait happens on a dial thread.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -30,6 +32,9 @@ use crate::time::{NS_PER_MS, Nanos, Now};
 
 /// Bytes that may come without completing one message (the largest is 1 MiB).
 const UNFINISHED_MAX: u64 = 2 << 20;
+/// Bytes taken at once, and how many of them must be messages for the turn to go on.
+const PORTION: usize = 4 * 1024;
+const WORTH: u64 = PORTION as u64 / 4;
 /// A dialer that is busy is asked again after this.
 const BUSY: u64 = 100 * NS_PER_MS;
 /// Refusals that are read for their words; later ones are counted.
@@ -275,14 +280,33 @@ impl Socket {
         most: usize,
         take: &mut dyn FnMut(Frame<'_>) -> Heard,
     ) -> usize {
+        let (mut given, mut left) = (0, self.read_budget);
+        while given < most && left > 0 {
+            let (portion, before) = (left.min(PORTION), self.bytes);
+            given += self.portion(slot, now, (portion, most - given), take);
+            if self.bytes - before < WORTH {
+                break;
+            }
+            left -= portion;
+        }
+        given
+    }
+
+    /// Takes at most so many bytes, and gives at most so many frames.
+    fn portion(
+        &mut self,
+        slot: Slot,
+        now: Now,
+        (bytes, most): (usize, usize),
+        take: &mut dyn FnMut(Frame<'_>) -> Heard,
+    ) -> usize {
         let (venue, line) = (self.line.plan().venue, self.line.plan().line);
         let link = link_of(line, self.line.number(slot));
-        let budget = self.read_budget;
         let Some(open) = self.open.get_mut(slot).and_then(Option::as_mut) else { return 0 };
         if !open.ready {
             return 0;
         }
-        open.socket.get_mut().pipe_mut().allow(budget);
+        open.socket.get_mut().pipe_mut().allow(bytes);
         let mut given = 0;
         while given < most {
             let message = match open.next() {
@@ -371,7 +395,8 @@ impl Source for Socket {
                 self.lose(slot, loss, now.mono);
             }
         }
-        if given > 0 { Read::Frames } else { Read::Idle }
+        let more = self.open.iter().flatten().any(|open| open.ready);
+        if given > 0 || more { Read::Frames } else { Read::Idle }
     }
 
     fn feed(&mut self) -> Option<FeedChange> {
@@ -483,7 +508,68 @@ fn io_loss(error: &io::Error) -> Loss {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::*;
+    use crate::event::{FeedState, Venue};
+    use crate::ingest::dial::Trust;
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Plays a line to a server that sends `bytes`, until `n` messages or the end; gives the most bytes
+    /// that one turn took from the kernel.
+    fn most_in_a_turn(bytes: Vec<u8>, n: u64) -> u64 {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            let mut server = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+            drop(server.get_mut().write_all(&bytes));
+            drop(server.read());
+        });
+        let plan = Plan {
+            venue: Venue::Okx,
+            line: 0,
+            route: "public",
+            rare: false,
+            subscriptions: Vec::new(),
+            answers: 0,
+            fragile: false,
+            heartbeat_ns: u64::MAX,
+            dead_ns: u64::MAX,
+            canary_ns: u64::MAX,
+            rotate_at: None,
+        };
+        let endpoint = Endpoint::parse(&url).unwrap();
+        let setup = Setup { plan, endpoint, heartbeat: None, read_budget: 16 * 1024 };
+        let dialer = Dialer::start(1, &Trust::new(None).unwrap()).unwrap();
+        let mut socket = Socket::new(setup, dialer).unwrap();
+        let taken = |socket: &Socket| {
+            let open = socket.open.iter().flatten().next();
+            open.map_or(0, |open| open.socket.get_ref().pipe().taken())
+        };
+        let (mut most, mut before) = (0, 0);
+        while socket.frames < n && socket.line.state() != FeedState::Down {
+            socket.read(Now::at_millis(1_000), 10_000, &mut |_| Verdict::Decoded.into());
+            drop(socket.feed());
+            let after = taken(&socket);
+            // The handshake is no turn.
+            most = if before == 0 { 0 } else { most.max(after.saturating_sub(before)) };
+            before = after;
+        }
+        most
+    }
+
+    #[test]
+    fn f9_a_turn_that_brings_no_messages_is_a_short_one() {
+        let empty = [&[0x01, 0][..], &[0x00, 0].repeat(1_200_000)].concat();
+        assert!(most_in_a_turn(empty, 1) <= PORTION as u64);
+        let one_in_each =
+            [&[0x81, 1, b'x', 0x01, 0][..], &[0x00, 0].repeat(999), &[0x80, 0]].concat();
+        let mixed = one_in_each.repeat(500);
+        assert!(most_in_a_turn(mixed, 1_000) <= PORTION as u64);
+        let useful = [&[0x81, 100][..], &[b'x'; 100]].concat().repeat(10_000);
+        let most = most_in_a_turn(useful, 10_000);
+        assert!((PORTION as u64 + 1..=16 * 1024).contains(&most), "{most}");
+    }
 
     #[test]
     fn f23_what_a_venue_refuses_is_quoted_harmlessly() {
