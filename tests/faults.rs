@@ -89,18 +89,23 @@ fn every_fault_has_a_test_that_names_it() {
 
 /// The tests under `folder` by the faults that they name.
 fn collect(folder: &Path, named: &mut BTreeMap<String, Vec<String>>) {
+    each_source(folder, &mut |path, text| {
+        let at = path.file_name().unwrap().to_string_lossy();
+        for test in tests_in(text) {
+            for fault in faults_of(test) {
+                named.entry(fault.to_owned()).or_default().push(format!("{at}: {test}"));
+            }
+        }
+    });
+}
+
+fn each_source(folder: &Path, look: &mut dyn FnMut(&Path, &str)) {
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();
         if path.is_dir() {
-            collect(&path, named);
+            each_source(&path, look);
         } else if path.extension().is_some_and(|end| end == "rs") {
-            let text = fs::read_to_string(&path).unwrap();
-            for test in tests_in(&text) {
-                for fault in faults_of(test) {
-                    let at = path.file_name().unwrap().to_string_lossy();
-                    named.entry(fault.to_owned()).or_default().push(format!("{at}: {test}"));
-                }
-            }
+            look(&path, &fs::read_to_string(&path).unwrap());
         }
     }
 }
@@ -120,6 +125,20 @@ fn faults_of(test: &str) -> impl Iterator<Item = &str> {
         !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
     };
     test.split('_').take_while(is_fault)
+}
+
+/// Words by which a certificate would be believed unchecked.
+const SWITCHES: [&str; 5] =
+    ["dangerous", "danger_accept", "set_certificate_verifier", "disable_verification", "insecure"];
+
+#[test]
+fn f19_nothing_switches_the_check_of_certificates_off() {
+    let mut found = Vec::new();
+    each_source(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |path, text| {
+        let said = |word: &&&str| text.to_lowercase().contains(**word);
+        found.extend(SWITCHES.iter().filter(said).map(|word| (path.to_owned(), *word)));
+    });
+    assert!(found.is_empty(), "{found:?}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use child::{Other, role};
-use foreshock::event::FeedState::{Connecting, Live};
+use foreshock::event::FeedState::{Connecting, Live, Stale};
 use foreshock::ingest::line::Plan;
 use foreshock::ingest::source::Read;
 use foreshock::time::NS_PER_MS;
@@ -131,6 +131,62 @@ fn f26_loss_delay_and_disorder_lose_no_message() {
 fn f26_a_narrow_road_loses_no_message() {
     let weather = Weather { delay_ms: 10, jitter_ms: 5, loss: 0, kbit: 1_000 };
     hears_everything("f26_a_narrow_road_loses_no_message", weather);
+}
+
+/// Says when it hears, when it no longer does, and when it hears again.
+fn falls(announced: &str) {
+    let ms = 4_500 * NS_PER_MS;
+    let plan = Plan { answers: 0, dead_ns: ms, canary_ns: ms, ..peer::plan() };
+    let (mut line, began) = (line(announced, plan), Instant::now());
+    let mut until = |word: &str, done: &dyn Fn(&Driven) -> bool| {
+        while !done(&line) {
+            turn(&mut line, began, 0);
+        }
+        println!("\n{word} {}", micros());
+        line.heard = 0;
+    };
+    until("lively", &|line| line.heard >= 100);
+    until("stale", &|line| line.states().contains(&Stale));
+    until("heard", &|line| line.heard >= 100);
+}
+
+#[test]
+fn f2_f3_a_road_that_is_cut_and_a_venue_that_freezes_are_stale_within_5_s() {
+    match role().as_deref() {
+        Some("venue") => return tell(1),
+        Some(role) => return falls(role),
+        None => {}
+    }
+    let test = "f2_f3_a_road_that_is_cut_and_a_venue_that_freezes_are_stale_within_5_s";
+    let weather = Weather { delay_ms: 10, jitter_ms: 0, loss: 0, kbit: 0 };
+    let mut road = match Road::open(weather) {
+        Ok(road) => road,
+        Err(why) => return eprintln!("skipped: {why}"),
+    };
+    let mut venue = Other::start(&Road::in_net(&road.there), test, "venue");
+    let announced = venue.says("venue").expect("a venue");
+    for is_cut in [true, false] {
+        let mut line = Other::start(&Road::in_net(&road.here), test, &announced);
+        line.says("lively").expect("a line that hears");
+        let from = micros();
+        if is_cut {
+            road.cut()
+        } else {
+            venue.signal("STOP")
+        }
+        let stale: u128 = line.says("stale").expect("a line that notices").parse().unwrap();
+        let took = (stale - from) / 1_000;
+        eprintln!("{}: stale after {took} ms", if is_cut { "cut" } else { "frozen" });
+        // A dead line is found after 4.5 s; the rest is for a machine that is busy.
+        assert!((4_000..10_000).contains(&took), "{took} ms");
+        if is_cut {
+            road.pave(weather).unwrap();
+        } else {
+            venue.signal("CONT");
+        }
+        line.says("heard").expect("a line that hears again");
+        line.finish();
+    }
 }
 
 /// A venue that resets when it hears a ping, and says in its first message when it last did.

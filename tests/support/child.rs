@@ -47,6 +47,13 @@ impl Other {
             .find_map(|l| Some(l.strip_prefix(&word)?.to_owned()))
     }
 
+    /// Sends it a signal: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        kill.args([&format!("-{name}"), &self.child.id().to_string()]);
+        assert!(kill.status().is_ok_and(|status| status.success()));
+    }
+
     /// Waits for an end of its own.
     pub fn finish(mut self) {
         self.said.by_ref().for_each(drop);

@@ -71,7 +71,19 @@ impl Road {
         Ok(())
     }
 
-    fn pave(&mut self, weather: Weather) -> Result<(), String> {
+    /// From here on every packet vanishes.
+    pub fn cut(&mut self) {
+        if let Some(mut road) = self.road.take() {
+            drop(road.kill());
+            drop(road.wait());
+        }
+    }
+
+    /// Opens the road that was cut.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub fn pave(&mut self, weather: Weather) -> Result<(), String> {
         let Weather { delay_ms, jitter_ms, loss, kbit } = weather;
         let numbers = [delay_ms, jitter_ms, loss, kbit, 7].map(|n| n.to_string());
         let mut road = Command::new("ip")
@@ -97,10 +109,7 @@ impl Road {
 
 impl Drop for Road {
     fn drop(&mut self) {
-        if let Some(road) = &mut self.road {
-            drop(road.kill());
-            drop(road.wait());
-        }
+        self.cut();
         for net in [&self.here, &self.there, &self.between] {
             drop(run(&format!("ip netns del {net}")));
         }
