@@ -2,7 +2,7 @@
 //!
 //! [`peer::behaviours`] says what they do. Each behaviour is met over ws and over wss where that makes
 //! sense; `cargo test --test hostile_server table -- --nocapture` prints them all.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod peer;
 
