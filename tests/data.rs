@@ -25,6 +25,11 @@ fn judge(engine: &mut Engine, inlet: &mut Inlet<Event>, reports: &mut Vec<Report
 
 /// Five minutes with a cascade at the end, told by a wall clock that is `wrong(ms)` off.
 fn story(wrong: impl Fn(i64) -> i64) -> (Vec<Report>, Ledger) {
+    told_by(0, wrong)
+}
+
+/// The same, and the steady clock was set wrong at the start.
+fn told_by(started_ms: i64, wrong: impl Fn(i64) -> i64) -> (Vec<Report>, Ledger) {
     let (mut reader, mut inlet, scripts) = reader(&[(Venue::Bybit, 0)]);
     let mut engine = Engine::new(&Settings::default());
     let mut reports = Vec::new();
@@ -34,7 +39,7 @@ fn story(wrong: impl Fn(i64) -> i64) -> (Vec<Report>, Ledger) {
         let told = (0..due).map(|i| bybit(START + ms - 90 + i));
         scripts[0].lock().unwrap().frames.extend(told);
         let wall = Millis(START + ms + wrong(ms));
-        reader.turn(Now { wall, ..Now::at_millis(START + ms) });
+        reader.turn(Now { wall, ..Now::at_millis(START + ms + started_ms) });
         judge(&mut engine, &mut inlet, &mut reports);
     }
     let mut ledger = Ledger::default();
@@ -58,6 +63,18 @@ fn d13_a_wall_clock_that_jumps_moves_no_signal() {
         assert_eq!(books.get("flagged{backfill}"), 0, "jump {i}");
         assert_eq!(books.get("flagged{bad_time}"), 0, "jump {i}");
         assert!(wrong == right, "jump {i}: {} reports, not {}", wrong.len(), right.len());
+    }
+}
+
+#[test]
+fn d13_a_clock_that_is_wrong_from_the_start_makes_nobody_deaf() {
+    let highest = |reports: &[Report]| reports.iter().map(|report| report.level).max();
+    let (right, _) = story(|_| 0);
+    for ahead in [60_000, 86_400_000] {
+        let (wrong, books) = told_by(ahead, |_| ahead);
+        let kept_out = books.get("flagged{backfill}");
+        assert!((1..=20).contains(&kept_out), "{kept_out}: those before it is certain");
+        assert_eq!(highest(&wrong), highest(&right));
     }
 }
 

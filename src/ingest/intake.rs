@@ -7,12 +7,16 @@
 //!
 //! ```text
 //! back  = newest venue time in the frame - its own venue time
-//! stale = venue time older than the age gate when received: BACKFILL, kept out of the rates
+//! stale = venue time older than the age gate when received: BACKFILL, kept out of the rates;
+//!         by a clock that is set right where all venues say that ours is ahead ([`skew`])
 //! ```
+//!
+//! [`skew`]: super::skew
 
 use super::Frame;
 use super::exchange::{Desk, EXCHANGES, Exchange, Items, Origin, Verdict, exchange};
 use super::settings::Settings;
+use super::skew::Skew;
 use super::twins::{ALONE, REPAIR, Race, Twins};
 use crate::event::{Body, Event, Flags, SPACING_MAX_MS, Stamp, VENUE_COUNT, VENUES, Venue};
 use crate::ledger::{Ledger, Tally};
@@ -35,6 +39,8 @@ pub struct Intake {
     rare: bool,
     /// What passed lately, per venue; none for recordings, whose events all passed once.
     twins: Vec<Twins>,
+    /// How far our clock is ahead.
+    skew: Skew,
 }
 
 /// What was counted of one venue. `frames = decoded + ignored + rejected`, `items = events + refused`.
@@ -106,6 +112,7 @@ impl Intake {
             counts: Default::default(),
             rare: false,
             twins: Vec::new(),
+            skew: Skew::default(),
         }
     }
 
@@ -142,7 +149,7 @@ impl Intake {
     pub fn frame(&mut self, frame: &Frame<'_>) -> (Verdict, &mut [Event]) {
         self.batch.clear();
         let verdict = self.parse(frame);
-        place(&mut self.batch.events, frame, self.age_gate_ms);
+        place(&mut self.batch.events, frame, self.age_gate_ms, &mut self.skew);
         let liquidation = |event: &Event| {
             matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(Flags::SUSPECTED)
         };
@@ -179,7 +186,7 @@ impl Intake {
         let newest = self.batch.events.iter().filter_map(|event| event.stamp.venue_ms()).max();
         let at = newest.map_or(earliest, Nanos::from_millis).max(earliest);
         frame.received = Now { mono: at, wall: Millis(newest.unwrap_or(at.millis())) };
-        place(&mut self.batch.events, &frame, self.age_gate_ms);
+        place(&mut self.batch.events, &frame, self.age_gate_ms, &mut self.skew);
         self.count(venue, verdict);
         &self.batch.events
     }
@@ -241,7 +248,7 @@ impl Intake {
 }
 
 /// Puts the events of one frame in time.
-fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
+fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64, skew: &mut Skew) {
     let Now { mono, wall } = frame.received;
     // A wall clock that jumps must not make news old, nor throw its time away: of the two clocks the
     // one that speaks for the event is believed.
@@ -254,13 +261,17 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64) {
     let history = frame.line == REPAIR;
     let newest = events.iter().filter_map(|event| event.stamp.venue_ms()).max();
     let Some(newest) = newest else { return };
+    if !history {
+        skew.heard(earlier - newest, mono);
+    }
+    let now_ms = earlier - skew.ahead_ms(mono);
     for event in events {
         let Some(ms) = event.stamp.venue_ms() else { continue };
         let back = u16::try_from(newest - ms).unwrap_or(SPACING_MAX_MS);
         event.stamp = Stamp::new(Some(ms), back);
         let news =
             matches!(event.body, Body::Liquidation { .. } | Body::Fill { .. } | Body::Trade { .. });
-        if history || news && earlier - ms > age_gate_ms {
+        if history || news && now_ms - ms > age_gate_ms {
             event.flags = event.flags.with(Flags::BACKFILL);
         }
     }
@@ -304,7 +315,7 @@ mod tests {
         let mut events: Vec<_> = venue_ms.iter().map(|&ms| liquidation(ms)).collect();
         let received = Now::at_millis(wall_ms);
         let frame = Frame { venue: Venue::Bybit, line: 1, link: ALONE, bytes: b"", received };
-        place(&mut events, &frame, 10_000);
+        place(&mut events, &frame, 10_000, &mut Skew::default());
         events
     }
 

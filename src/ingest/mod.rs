@@ -7,6 +7,7 @@
 
 pub mod instrument;
 pub mod exchange;
+pub mod skew;
 pub mod intake;
 pub mod capture;
 pub mod recording;
