@@ -231,7 +231,7 @@ fn resolve() {
     let other = peer(Certificate::Good, |_, mut stream| count(&mut stream, |_| false));
 
     // It hangs: the line waits on a dial thread, and the other line hears.
-    let mut hung = line(&announced("venue.test", &venue));
+    let mut hung = line(&announced("venue.test", &other));
     let mut heard = line(&announced("127.0.0.1", &other));
     let began = Instant::now();
     wait(&mut heard, |line| line.heard >= 300);
@@ -244,7 +244,6 @@ fn resolve() {
         heard.turn();
     }
     assert_eq!(hung.states(), [Connecting], "it still waits");
-    assert!(called.lock().unwrap().is_empty());
     eprintln!("longest turn beside a hanging resolver: {longest:?}");
 
     // It knows no such name.
