@@ -75,6 +75,8 @@ fn d13_a_clock_that_is_wrong_from_the_start_makes_nobody_deaf() {
         let kept_out = books.get("flagged{backfill}");
         assert!((1..=20).contains(&kept_out), "{kept_out}: those before it is certain");
         assert_eq!(highest(&wrong), highest(&right));
+        let said = i64::try_from(books.get("clock_ahead_ms")).unwrap();
+        assert!((ahead..ahead + 100).contains(&said), "the books say {said} ms");
     }
 }
 

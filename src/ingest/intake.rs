@@ -241,6 +241,7 @@ impl Intake {
             ledger.add_tally("refused", &counts.refused);
             ledger.add_tally("flagged", &counts.flagged);
         }
+        self.skew.ledger(ledger);
         for (venue, twins) in VENUES.iter().zip(&self.twins) {
             twins.ledger(venue.name(), ledger);
         }

@@ -11,6 +11,7 @@
 //!
 //! A backlog after a silence is not believed: it takes ten seconds of frames before anything is said.
 
+use crate::ledger::Ledger;
 use crate::time::{NS_PER_S, Nanos};
 
 /// The window has two halves; the older is forgotten when the younger is full.
@@ -30,11 +31,13 @@ pub struct Skew {
     half: Nanos,
     since: Nanos,
     frames: u32,
+    /// The most that was ever said, ms.
+    worst: i64,
 }
 
 impl Default for Skew {
     fn default() -> Self {
-        Self { least: [i64::MAX; 2], half: Nanos(0), since: Nanos(0), frames: 0 }
+        Self { least: [i64::MAX; 2], half: Nanos(0), since: Nanos(0), frames: 0, worst: 0 }
     }
 }
 
@@ -43,7 +46,7 @@ impl Skew {
     pub fn heard(&mut self, lag_ms: i64, now: Nanos) {
         let passed = now.since(self.half);
         if passed > 2 * HALF_NS {
-            *self = Self { half: now, since: now, ..Self::default() };
+            *self = Self { half: now, since: now, worst: self.worst, ..Self::default() };
         } else if passed > HALF_NS {
             self.least = [self.least[1], i64::MAX];
             self.half = now;
@@ -53,11 +56,19 @@ impl Skew {
     }
 
     /// How far ahead our clock is, ms; 0 unless it is certain.
-    #[must_use]
-    pub fn ahead_ms(&self, now: Nanos) -> i64 {
+    pub fn ahead_ms(&mut self, now: Nanos) -> i64 {
         let heard = self.frames >= FRAMES_LEAST && now.since(self.since) >= HEARD_LEAST_NS;
         let least = self.least[0].min(self.least[1]);
-        if heard && least > LATE_MS { least } else { 0 }
+        let ahead = if heard && least > LATE_MS { least } else { 0 };
+        self.worst = self.worst.max(ahead);
+        ahead
+    }
+
+    /// Writes the books: how far ahead it was at worst, where it was.
+    pub fn ledger(&self, ledger: &mut Ledger) {
+        if let Ok(worst @ 1..) = u64::try_from(self.worst) {
+            ledger.add("clock_ahead_ms", worst);
+        }
     }
 }
 

@@ -30,8 +30,8 @@ use crate::event::Completeness;
 use crate::ledger::Ledger;
 use crate::time::{NS_PER_MS, Nanos, Now};
 
-/// Bytes that may come without completing one message (the largest is 1 MiB).
-const UNFINISHED_MAX: u64 = 2 << 20;
+/// Bytes that may come without completing one message: the largest, and the headers of its parts.
+const UNFINISHED_MAX: u64 = (1 << 20) + (1 << 18);
 /// Bytes taken at once, and how many of them must be messages for the turn to go on.
 const PORTION: usize = 4 * 1024;
 const WORTH: u64 = PORTION as u64 / 4;
@@ -442,7 +442,7 @@ impl Open {
             Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
                 self.ready = !self.socket.get_ref().pipe().is_dry();
                 if taken(self) - self.finished > UNFINISHED_MAX {
-                    let why = "abuse: 2 MiB without a complete message";
+                    let why = "abuse: 1.25 MiB without a complete message";
                     return Part::Over(Loss::down("abuse", why));
                 }
                 Part::Nothing

@@ -328,7 +328,7 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     row("padded-length", "F10", "a length in more bytes than it needs", Web(|c| says(c, &[claim(0x81, 2), b"{}".to_vec()].concat())), Heard(1)),
 
     // Floods.
-    row("empty-frag-flood", "F9", "empty parts without end", Web(|c| floods(c, &frame(0x01, b""), &frame(0x00, b"").repeat(2_000))), Ends(Down, "abuse: 2 MiB without a complete message")),
+    row("empty-frag-flood", "F9", "empty parts without end", Web(|c| floods(c, &frame(0x01, b""), &frame(0x00, b"").repeat(2_000))), Ends(Down, "abuse: 1.25 MiB without a complete message")),
     row("ping-flood", "F8", "pings without end, and reads the pongs", Web(pings_and_reads), Ends(Down, "abuse: ")),
     row("ping-flood-noread", "F8", "pings without end, and reads nothing", Web(|c| floods(c, &text("{}"), &frame(0x89, &[b'p'; 120]).repeat(100))), Ends(Down, "abuse: ")),
     row("pong-flood", "F8", "pongs without end", Web(|c| floods(c, &text("{}"), &frame(0x8a, b"").repeat(1_000))), Ends(Down, "abuse: ")),
