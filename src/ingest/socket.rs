@@ -2,8 +2,8 @@
 //!
 //! Each turn asks the kernel whether anything is readable, and reads only then, at most so many bytes
 //! from each of the line's connections. They are taken in portions, and a portion that is mostly not
-//! messages ends the turn: two bytes make an empty fragment, and thousands of them cost more than what
-//! they carry. What has to wait happens on a dial thread.
+//! messages ends the turn and makes the next one small: two bytes make an empty fragment, and thousands
+//! of them cost more than what they carry. What has to wait happens on a dial thread.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -32,9 +32,11 @@ use crate::time::{NS_PER_MS, Nanos, Now};
 
 /// Bytes that may come without completing one message: the largest, and the headers of its parts.
 const UNFINISHED_MAX: u64 = (1 << 20) + (1 << 18);
-/// Bytes taken at once, and how many of them must be messages for the turn to go on.
+/// Bytes taken at once, and after a portion that was not worth it.
 const PORTION: usize = 4 * 1024;
-const WORTH: u64 = PORTION as u64 / 4;
+const SMALL_PORTION: usize = 1024;
+/// This part of a portion must be messages for the turn to go on.
+const WORTH: u64 = 4;
 /// A dialer that is busy is asked again after this.
 const BUSY: u64 = 100 * NS_PER_MS;
 /// Refusals that are read for their words; later ones are counted.
@@ -143,6 +145,8 @@ struct Open {
     unsent: bool,
     /// Bytes taken when the last message was complete.
     finished: u64,
+    /// Bytes to take at once.
+    portion: usize,
 }
 
 /// What one read of the library came to.
@@ -282,9 +286,15 @@ impl Socket {
     ) -> usize {
         let (mut given, mut left) = (0, self.read_budget);
         while given < most && left > 0 {
-            let (portion, before) = (left.min(PORTION), self.bytes);
+            let Some(open) = self.place(slot) else { break };
+            let portion = left.min(open.portion);
+            let before = self.bytes;
             given += self.portion(slot, now, (portion, most - given), take);
-            if self.bytes - before < WORTH {
+            let is_worth = (self.bytes - before) * WORTH >= portion as u64;
+            if let Some(open) = self.place(slot) {
+                open.portion = if is_worth { PORTION } else { SMALL_PORTION };
+            }
+            if !is_worth {
                 break;
             }
             left -= portion;
@@ -429,7 +439,7 @@ impl Source for Socket {
 impl Open {
     fn new(socket: WebSocket<Wire>) -> Self {
         // Frames may have come with the upgrade, before any edge the poll could see.
-        Self { socket, ready: true, unsent: false, finished: 0 }
+        Self { socket, ready: true, unsent: false, finished: 0, portion: PORTION }
     }
 
     fn next(&mut self) -> Part {
@@ -516,7 +526,7 @@ mod tests {
     use std::thread;
 
     /// Plays a line to a server that sends `bytes`, until `n` messages or the end; gives the most bytes
-    /// that one turn took from the kernel.
+    /// that one turn took from the kernel, after the first.
     fn most_in_a_turn(bytes: Vec<u8>, n: u64) -> u64 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
@@ -551,7 +561,7 @@ mod tests {
             socket.read(Now::at_millis(1_000), 10_000, &mut |_| Verdict::Decoded.into());
             drop(socket.feed());
             let after = taken(&socket);
-            // The handshake is no turn.
+            // The first is counted with the handshake.
             most = if before == 0 { 0 } else { most.max(after.saturating_sub(before)) };
             before = after;
         }
@@ -561,11 +571,11 @@ mod tests {
     #[test]
     fn f9_a_turn_that_brings_no_messages_is_a_short_one() {
         let empty = [&[0x01, 0][..], &[0x00, 0].repeat(1_200_000)].concat();
-        assert!(most_in_a_turn(empty, 1) <= PORTION as u64);
+        assert!(most_in_a_turn(empty, 1) <= SMALL_PORTION as u64);
         let one_in_each =
             [&[0x81, 1, b'x', 0x01, 0][..], &[0x00, 0].repeat(999), &[0x80, 0]].concat();
         let mixed = one_in_each.repeat(500);
-        assert!(most_in_a_turn(mixed, 1_000) <= PORTION as u64);
+        assert!(most_in_a_turn(mixed, 1_000) <= SMALL_PORTION as u64);
         let useful = [&[0x81, 100][..], &[b'x'; 100]].concat().repeat(10_000);
         let most = most_in_a_turn(useful, 10_000);
         assert!((PORTION as u64 + 1..=16 * 1024).contains(&most), "{most}");
