@@ -24,6 +24,8 @@ pub struct Pipe {
     tcp: TcpStream,
     deadline: Option<Instant>,
     allowance: usize,
+    /// The same after decryption: one record of TLS is up to 16 KiB, and comes at once.
+    plain: usize,
     taken: u64,
     dry: bool,
 }
@@ -39,7 +41,14 @@ impl Pipe {
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
         let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER);
         socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_EVERY).with_retries(2))?;
-        Ok(Self { tcp, deadline: Some(deadline), allowance: usize::MAX, taken: 0, dry: false })
+        Ok(Self {
+            tcp,
+            deadline: Some(deadline),
+            allowance: usize::MAX,
+            plain: usize::MAX,
+            taken: 0,
+            dry: false,
+        })
     }
 
     /// May wait until `deadline` from here on.
@@ -58,7 +67,7 @@ impl Pipe {
 
     /// Begins a turn that may take `bytes` from the kernel.
     pub fn allow(&mut self, bytes: usize) {
-        self.allowance = bytes;
+        (self.allowance, self.plain) = (bytes, bytes);
         self.dry = false;
     }
 
@@ -179,7 +188,18 @@ impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(pipe) => pipe.read(buffer),
-            Self::Tls(tls) => tls.read(buffer),
+            Self::Tls(tls) => {
+                let most = buffer.len().min(tls.sock.plain);
+                let part = buffer.get_mut(..most).unwrap_or_default();
+                if part.is_empty() {
+                    // More may be decrypted already, whatever the kernel said before.
+                    tls.sock.dry = false;
+                    return Err(ErrorKind::WouldBlock.into());
+                }
+                let read = tls.read(part)?;
+                tls.sock.plain = tls.sock.plain.saturating_sub(read);
+                Ok(read)
+            }
         }
     }
 }
