@@ -143,3 +143,40 @@ fn d11_a_stalled_engine_costs_events_that_are_counted_and_the_next_says_so() {
     assert!(broken.is_empty(), "{broken:?}");
     assert!(heard + dropped >= 10_000);
 }
+
+/// What Bybit says SOL is worth.
+fn mark(ms: i64, price: &str) -> String {
+    format!(
+        r#"{{"topic":"tickers.SOLUSDT","type":"snapshot","data":{{"symbol":"SOLUSDT","markPrice":"{price}"}},"ts":{ms}}}"#
+    )
+}
+
+/// The value of a minute of SOL after these frames, one a second, and how many were outliers.
+fn worth(frames: &[String]) -> (u64, u64) {
+    let (mut reader, mut inlet, scripts) = reader(&[(Venue::Bybit, 0)]);
+    let mut engine = Engine::new(&Settings::default());
+    let mut reports = Vec::new();
+    scripts[0].lock().unwrap().changes.push_back(FeedState::Live);
+    for (frame, ms) in frames.iter().zip((0..).step_by(1_000)) {
+        scripts[0].lock().unwrap().frames.push_back(frame.clone());
+        reader.turn(Now::at_millis(START + ms + 90));
+        judge(&mut engine, &mut inlet, &mut reports);
+    }
+    let last = reports.iter().rfind(|report| report.symbol.as_str() == "SOLUSDT").unwrap();
+    (last.usd[5] / 1_000_000, engine.tally().get("outliers"))
+}
+
+#[test]
+fn d5_a_price_a_thousand_times_off_is_worth_nothing_and_moves_nothing() {
+    let off = |ms| bybit(ms).replace(r#""140""#, r#""140000""#);
+    let at = |second: i64| START + second * 1_000;
+    assert_eq!(worth(&[mark(at(0), "140"), bybit(at(1)), bybit(at(2))]), (560, 0));
+    assert_eq!(worth(&[mark(at(0), "140"), off(at(1)), bybit(at(2))]), (280, 1));
+    let tick = [mark(at(0), "140"), mark(at(1), "140000"), bybit(at(2))];
+    assert_eq!(worth(&tick), (280, 0), "one bad tick");
+    let mut insists = vec![mark(at(0), "140")];
+    insists.extend((1..6).map(|second| mark(at(second), "140000")));
+    insists.push(bybit(at(6)));
+    assert_eq!(worth(&insists), (0, 1), "who insists is believed");
+    assert_eq!(worth(&[off(at(0)), bybit(at(1))]).1, 0, "nothing is known to hold it against");
+}

@@ -213,7 +213,8 @@ impl Engine {
         }
         let at = self.world.place(event);
         self.rows[MARKET].advance(&self.world.grid, self.world.watch());
-        let usd = usd.filter(|usd| self.world.believes(event, *usd, self.rows[MARKET].usd()));
+        let (quotes, so_far) = (&self.rows[row].quotes, self.rows[MARKET].usd());
+        let usd = usd.filter(|usd| self.world.believes(event, *usd, quotes, so_far));
         let hit = Hit { at, places: self.world.grid.places(at), usd };
         if !self.rows[MARKET].put(event, &hit) {
             self.world.tally.add("late", 1);

@@ -16,11 +16,22 @@ const BACK: u64 = SAMPLES as u64 - 1;
 /// A venue silent for longer than this many samples says nothing.
 const STALE: u64 = 6;
 
+/// Of two prices of which one is this many times the other, one is a mistake...
+const OFF: f64 = 4.0;
+/// ...the new one, until it was told this often in a row.
+const INSIST: u8 = 5;
+/// A price older than this is held against nothing.
+const RECENT_NS: u64 = 60 * NS_PER_S;
+
 /// What is known of one symbol.
 #[derive(Clone, Debug, Default)]
 pub struct Quotes {
     /// Last trade, mark or middle of the book, USD.
     pub price: Option<f64>,
+    /// When it was told.
+    told: Nanos,
+    /// How often in a row a price was told that is far off.
+    doubted: u8,
     /// Mean over venues of the relative change of open interest over 5 min.
     pub oi_change: Option<f64>,
     /// Mean over venues of the latest funding rate.
@@ -45,8 +56,27 @@ impl Quotes {
                     self.refresh(event.received);
                 }
             }
-            ref body => self.price = price(body).or(self.price),
+            ref body => {
+                if let Some(price) = price(body) {
+                    self.tell(price, event.received);
+                }
+            }
         }
+    }
+
+    fn tell(&mut self, price: f64, at: Nanos) {
+        if self.is_off(price, at) && self.doubted + 1 < INSIST {
+            self.doubted += 1;
+            return;
+        }
+        (self.price, self.told, self.doubted) = (Some(price), at, 0);
+    }
+
+    /// Whether a price is so far from what was told within the last minute that it is a mistake.
+    #[must_use]
+    pub fn is_off(&self, price: f64, at: Nanos) -> bool {
+        let known = self.price.filter(|_| at.since(self.told) <= RECENT_NS);
+        known.is_some_and(|known| !(1.0 / OFF..=OFF).contains(&(price / known)))
     }
 
     /// Looks again at what changes with time alone.

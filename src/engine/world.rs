@@ -15,6 +15,7 @@ use super::kinematics::motion;
 use super::majors::Majors;
 use super::minute::{self, Money};
 use super::pressure::Pressure;
+use super::quotes::Quotes;
 use super::regime::Reference;
 use super::risk;
 use super::row::{MINUTE, Row, View};
@@ -24,7 +25,7 @@ use super::signal::{
     AROUND, Surroundings, around as around_of, components, share, telling, weighed,
 };
 use super::window::Window;
-use crate::event::{Event, Flags, Usd};
+use crate::event::{Body, Event, Flags, Usd};
 use crate::ledger::Tally;
 use crate::signal::{COMPONENT_COUNT, FACTOR_COUNT, FAST, Kind, Level, Report, SLOW, WINDOW_MS};
 use crate::symbol::Symbol;
@@ -174,9 +175,12 @@ impl World {
         at
     }
 
-    /// Whether the event's value counts; the event itself does in any case.
-    pub fn believes(&mut self, event: &Event, usd: Usd, so_far: u64) -> bool {
-        if event.flags.has(Flags::OUTLIER) {
+    /// Whether the event's value counts, beside what is known of its symbol; the event itself does in
+    /// any case.
+    pub fn believes(&mut self, event: &Event, usd: Usd, quotes: &Quotes, so_far: u64) -> bool {
+        let Body::Liquidation { price, .. } = event.body else { return false };
+        let is_off = price.is_some_and(|price| quotes.is_off(price.get(), event.received));
+        if is_off || event.flags.has(Flags::OUTLIER) {
             self.tally.add("outliers", 1);
             return false;
         }
