@@ -2,10 +2,17 @@
 # Installs what the tests need where it is missing, then runs them all.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-if ! command -v redis-server >/dev/null; then
-    echo "installing redis-server (the tests use a real one)"
+missing=()
+need() { command -v "$1" >/dev/null || missing+=("$2"); }
+need redis-server redis-server # the tests use a real one
+need strace strace             # makes system calls fail
+need faketime faketime         # lies about the time
+need ip iproute2               # builds roads that lose and delay
+need python3 python3           # carries packets over them
+if [ ${#missing[@]} -gt 0 ]; then
+    echo "installing ${missing[*]}"
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    $sudo apt-get update -qq && $sudo apt-get install -y -qq redis-server >/dev/null
+    $sudo apt-get update -qq && $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
 fi
 cargo build --release --quiet
 cargo test "$@"
