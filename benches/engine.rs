@@ -10,6 +10,7 @@
 //!   for each event; in a calm market most of it is ruled out at once.
 //! - `with_state_reports`: as `to_decision`, with both as they come by default. At 1,000 events a second
 //!   nearly every event makes its symbol say its state, and some the market too.
+//! - `making_the_event_alone`: what of each of these figures is the bench's own.
 //! - `rescanning`: what a row is judged by, found by walking its last 3,000 events: symbol and market.
 #![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
@@ -166,6 +167,8 @@ fn engine(c: &mut Criterion) {
             });
         });
     }
+    let mut stream = Stream::new(1_000);
+    group.bench_function("making_the_event_alone", |b| b.iter(|| black_box(stream.liquidation())));
     let (mut engine, mut stream, mut out) = warm(1_000, &all);
     group.bench_function("trade", |b| {
         b.iter(|| {
