@@ -1,7 +1,7 @@
 //! Hyperliquid perpetuals.
 //!
 //! * There is no public feed of liquidations. They show in the fills of addresses that are watched, in
-//!   those of the venue's liquidator vaults, and in the files of a node ([`fills`](super::fills)).
+//!   those of the venue's liquidator vaults, and in the files of a node ([`super::fills`]).
 //! * Deleveraging, netting, settlement and dust look like fills and are neither trades nor
 //!   liquidations.
 //! * Recent trades and fills are sent again on subscribing; a snapshot of fills is flagged.
