@@ -262,6 +262,30 @@ fn a_venue_that_is_dead_or_sampled_never_lowers_an_alarm() {
     assert!(alert <= when(&alone).0.plus(100 * NS_PER_MS) && level >= when(&alone).1);
 }
 
+/// Whether the last report about BTC is marked as saturated, after 20 s of one event every `every_ms`.
+fn is_saturated(seen: Completeness, every_ms: u64) -> bool {
+    let events: Vec<Event> = (0..20_000 / every_ms)
+        .map(|i| {
+            let side = Some(Side::Long);
+            let event = liquidation(ms(i * every_ms), Symbol::BTC, Venue::Binance, side, 5_000.0);
+            Event { completeness: seen, ..event }
+        })
+        .collect();
+    let mut engine = Engine::new(&Settings::default());
+    let all = reports(&mut engine, &with_ticks(&events, ms(20_000)));
+    all.iter().rfind(|report| report.symbol == Symbol::BTC).expect("reports").saturated
+}
+
+#[test]
+fn a_sampled_source_that_shows_all_it_can_is_marked() {
+    assert!(
+        is_saturated(Completeness::Sampled, 1_000),
+        "at its limit: how many there were is unknown"
+    );
+    assert!(!is_saturated(Completeness::Sampled, 5_000), "well below it");
+    assert!(!is_saturated(Completeness::Complete, 1_000), "who shows all has no limit");
+}
+
 #[test]
 fn a_reset_ends_what_stands_and_forgets_the_rest() {
     let mut engine = Engine::new(&Settings::default());
