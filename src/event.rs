@@ -6,6 +6,7 @@
 
 use std::num::{NonZeroU32, NonZeroU64};
 
+use crate::signal::Level;
 use crate::symbol::Symbol;
 use crate::time::{NS_PER_MS, Nanos};
 
@@ -256,6 +257,21 @@ pub enum Body {
     Tick,
     /// A stretch of data ends here and another begins: forget everything.
     Reset,
+    /// An earlier run is gone on with: numbers continue after these, and what follows with
+    /// [`Flags::RELIVED`] is lived again in silence.
+    Resume {
+        /// Number of the last signal.
+        seq: u64,
+        /// Number of the last episode.
+        episode: u64,
+    },
+    /// What an earlier run last said of the symbol.
+    Stood {
+        /// The level.
+        level: Level,
+        /// Number of the episode, 0 outside of one.
+        episode: u64,
+    },
     /// A position was closed by force.
     Liquidation {
         /// The position's side, where the source says it.
@@ -343,9 +359,11 @@ impl Flags {
     pub const BAD_TIME: Self = Self(1 << 5);
     /// Part of a snapshot sent on subscribing, not news.
     pub const SNAPSHOT: Self = Self(1 << 6);
+    /// Happened in an earlier run: moves the windows, and nothing is said of it.
+    pub const RELIVED: Self = Self(1 << 7);
 
     /// Bits with their names, for output.
-    pub const NAMES: [(Self, &'static str); 7] = [
+    pub const NAMES: [(Self, &'static str); 8] = [
         (Self::BACKFILL, "backfill"),
         (Self::SUSPECTED, "suspected"),
         (Self::GAP, "gap"),
@@ -353,6 +371,7 @@ impl Flags {
         (Self::OUTLIER, "outlier"),
         (Self::BAD_TIME, "bad_time"),
         (Self::SNAPSHOT, "snapshot"),
+        (Self::RELIVED, "relived"),
     ];
 
     /// This set and the bits of `other`.
@@ -455,6 +474,12 @@ impl Event {
     #[must_use]
     pub fn reset(at: Nanos) -> Self {
         Self::bare(Body::Reset, at)
+    }
+
+    /// The beginning of a run that goes on after signal `seq` and episode `episode`.
+    #[must_use]
+    pub fn resume(seq: u64, episode: u64, at: Nanos) -> Self {
+        Self::bare(Body::Resume { seq, episode }, at)
     }
 
     fn bare(body: Body, received: Nanos) -> Self {

@@ -85,7 +85,7 @@ fn after_the_first_turns_nothing_is_allocated() {
     let out = Box::new(std::io::sink());
     let sinks: Vec<Box<dyn Sink>> = vec![
         Box::new(Journal::open(&journal, 1).unwrap()),
-        Box::new(Redis::open(&redis, 1, None).unwrap()),
+        Box::new(Redis::open(&redis, 1, None, &Default::default()).unwrap()),
         Box::new(Lines::console(&console::Settings::default(), true, out).unwrap()),
         Box::new(Lines::json(Box::new(std::io::sink()))),
         Box::new(Latency::open(&latency, Taps::default()).unwrap()),

@@ -138,13 +138,27 @@ impl Engine {
 
     /// Takes one event, and adds what it leads to to `out`, which is empty.
     pub fn take(&mut self, event: &Event, out: &mut Outbox) {
+        self.pass(event, out);
+        if self.world.relived {
+            // What was to be said of it was said when it happened.
+            out.clear();
+        }
+    }
+
+    #[inline]
+    fn pass(&mut self, event: &Event, out: &mut Outbox) {
         self.world.begin(event);
         match event.body {
             Body::Reset => self.reset(event.received, out),
             Body::Tick => {}
+            Body::Resume { seq, episode } => {
+                self.world.given = seq.saturating_sub(self.made());
+                (self.world.seq, self.world.episode) = (seq, episode);
+            }
             Body::Feed { state, .. } => {
                 self.world.feeds.state(event.venue, event.line, state);
             }
+            Body::Stood { level, episode } => self.stood(event.symbol, level, episode),
             Body::Liquidation { usd, .. } => {
                 self.world.feeds.heard(event.venue);
                 self.liquidation(event, usd, out);
@@ -154,10 +168,16 @@ impl Engine {
         self.look_again(out);
     }
 
-    /// Signals made so far.
+    /// Number of the last signal.
     #[must_use]
     pub fn signals(&self) -> u64 {
         self.world.seq
+    }
+
+    /// Signals made so far, those of earlier runs left out.
+    #[must_use]
+    pub fn made(&self) -> u64 {
+        self.world.seq - self.world.given
     }
 
     /// The conditions that evidence about `symbol` rests on now; none where it has no row.
@@ -198,6 +218,19 @@ impl Engine {
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.world.reference
+    }
+
+    /// Takes over a level that others were told.
+    #[cold]
+    fn stood(&mut self, symbol: Symbol, level: Level, episode: u64) {
+        let row = if symbol == Symbol::MARKET { MARKET } else { self.symbols.row(symbol) };
+        if row == OTHER && symbol != Symbol::OTHER {
+            return;
+        }
+        let standing = &mut self.rows[row].standing;
+        (standing.level, standing.episode) = (level, episode);
+        standing.spoken = self.world.grid.now;
+        self.enqueue(row);
     }
 
     fn liquidation(&mut self, event: &Event, usd: Option<Usd>, out: &mut Outbox) {
@@ -350,6 +383,9 @@ impl Engine {
     fn decide(&mut self, i: usize, probability: f64) -> Option<(Level, Kind)> {
         let (row, now, settings) = (&mut self.rows[i], self.world.grid.now, &self.world.settings);
         row.looked = now;
+        if self.world.relived {
+            return None;
+        }
         let before = row.standing.level;
         let next = row.standing.next(probability, now, &settings.levels);
         if next != before {

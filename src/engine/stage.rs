@@ -133,7 +133,7 @@ impl Stage for EngineStage {
     fn ledger(&self, ledger: &mut Ledger) {
         let consumed: u64 = self.inlets.iter().map(Inlet::taken).sum();
         ledger.add("consumed", consumed);
-        ledger.add("signals", self.engine.signals());
+        ledger.add("signals", self.engine.made());
         ledger.add_tally("engine", self.engine.tally());
     }
 }

@@ -74,6 +74,10 @@ pub struct World {
     /// When it was received.
     received: Nanos,
     pub seq: u64,
+    /// Whether the event in hand happened in an earlier run.
+    pub relived: bool,
+    /// Number of the last signal that somebody else made.
+    pub given: u64,
     pub episode: u64,
     pub tally: Tally,
 }
@@ -123,6 +127,8 @@ impl World {
             ordinal: 0,
             received: Nanos(0),
             seq: 0,
+            relived: false,
+            given: 0,
             episode: 0,
             tally: Tally::default(),
         }
@@ -144,6 +150,7 @@ impl World {
     /// The event in hand moves time.
     pub fn begin(&mut self, event: &Event) {
         self.ordinal += 1;
+        self.relived = event.flags.has(Flags::RELIVED);
         self.received = event.received;
         self.grid.advance(event.received);
         if self.since == 0 {

@@ -247,7 +247,11 @@ impl<'a> Line<'a> {
             Body::OpenInterest { usd, .. } => {
                 Self { kind: "open_interest", notional_usd: dollars(usd), ..self }
             }
-            Body::Tick | Body::Reset | Body::Feed { .. } => self,
+            Body::Tick
+            | Body::Reset
+            | Body::Resume { .. }
+            | Body::Stood { .. }
+            | Body::Feed { .. } => self,
         }
     }
 

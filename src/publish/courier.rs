@@ -71,6 +71,12 @@ impl<T: Send + 'static> Courier<T> {
         self.empty.try_recv().ok()
     }
 
+    /// Empty parcels at hand.
+    #[must_use]
+    pub fn spare(&self) -> usize {
+        self.empty.len()
+    }
+
     /// Hands a parcel over. Gives it back when the thread is gone or the end was announced.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! The journal: everything the engine took and every signal it made, on disk.
 //!
-//! Records gather in a [`Block`]; when it is full or a fifth of a second old it goes to a thread that
-//! appends it. A block that could not be written whole is cut off again, so the file stays a row of
+//! Records gather in a [`Block`]; when it is full, a fifth of a second old, or holds a signal and there
+//! are blocks to spare, it goes to a thread that appends it: a signal that the world has seen is
+//! remembered by the run that comes after a sudden end. A block that could not be written whole is cut off again, so the file stays a row of
 //! whole blocks; what was in it is counted as lost, and the next one is tried. Blocks are bounded:
 //! while the disk is too slow for all of them, records are counted as lost and their ordinals
 //! show the gap to whoever reads it.
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Sink;
 use super::courier::{Courier, Errand};
+use crate::event::{Body, Event};
 use crate::ledger::Ledger;
 use crate::output::Message;
 use crate::record::{Block, EVENT_BYTES, EXTENSION, REPORT_BYTES, files_in};
@@ -53,6 +55,9 @@ pub struct Settings {
     pub file_mb: u64,
     /// Files kept, this run's and earlier ones.
     pub files: usize,
+    /// Whether a run goes on where the last one in the directory ended: its numbers, the signals that
+    /// Redis has not got, and the windows.
+    pub restore: bool,
 }
 
 impl Default for Settings {
@@ -63,6 +68,7 @@ impl Default for Settings {
             fsync: Fsync::default(),
             file_mb: 256,
             files: 16,
+            restore: true,
         }
     }
 }
@@ -94,8 +100,12 @@ impl Settings {
 
 /// Payload of one block.
 const BLOCK_BYTES: usize = 256 << 10;
+/// Events in one block of those a run begins with.
+const BEGIN_WITH: usize = BLOCK_BYTES / EVENT_BYTES;
 /// Blocks on their way at most: 8 MiB.
 const BLOCKS: usize = 32;
+/// A signal goes off at once while this many are empty.
+const SPARE: usize = BLOCKS / 2;
 /// How often `Fsync::Interval` syncs.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 
@@ -116,6 +126,8 @@ pub struct Journal {
     flush_ns: u64,
     ordinal: u64,
     lost: u64,
+    /// Numbers of the last signal and the last episode.
+    numbers: (u64, u64),
 }
 
 impl Journal {
@@ -124,8 +136,18 @@ impl Journal {
     /// # Errors
     /// When the directory cannot be made or written.
     pub fn open(settings: &Settings, run: u64) -> io::Result<Self> {
+        Self::beginning_with(settings, run, &[])
+    }
+
+    /// The same for a run whose engine has taken `events` already: they are written before this
+    /// returns, so that the run can be lived again from its own records.
+    ///
+    /// # Errors
+    /// When the directory cannot be made or written.
+    pub fn beginning_with(settings: &Settings, run: u64, events: &[Event]) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let mut writer = Writer::open(settings, run, Arc::clone(&counts))?;
+        writer.begin(events);
         let work = move |errand: Errand<'_, Block>| match errand {
             Errand::Parcel(block) => {
                 writer.write(block);
@@ -142,8 +164,9 @@ impl Journal {
             block: None,
             since: Nanos::default(),
             flush_ns: settings.flush_ms * NS_PER_MS,
-            ordinal: 0,
+            ordinal: events.len() as u64,
             lost: 0,
+            numbers: events.iter().find_map(numbers_of).unwrap_or_default(),
         })
     }
 
@@ -161,11 +184,14 @@ impl Journal {
         if self.block.is_none() {
             self.block = self.courier.blank();
             self.since = now.mono;
+            let (seq, episode) = self.numbers;
+            self.block.iter_mut().for_each(|block| block.mark(seq, episode));
         }
         self.block.as_mut()
     }
 
-    fn put(&mut self, message: &Message, now: Now) {
+    /// Puts a message into the block; whether it is a signal.
+    fn put(&mut self, message: &Message, now: Now) -> bool {
         let ordinal = self.ordinal;
         let taken = match message {
             Message::Event(event) => {
@@ -173,11 +199,14 @@ impl Journal {
                 self.room(EVENT_BYTES, now).map(|block| block.event(event, ordinal))
             }
             Message::Report(report) if report.is_signal() => {
-                self.room(REPORT_BYTES, now).map(|block| block.report(report, ordinal))
+                let taken = self.room(REPORT_BYTES, now).map(|block| block.report(report, ordinal));
+                self.numbers = (report.seq, self.numbers.1.max(report.episode));
+                taken
             }
-            Message::Report(_) => return,
+            Message::Report(_) => return false,
         };
         self.lost += u64::from(taken.is_none());
+        matches!(message, Message::Report(_))
     }
 
     fn send(&mut self) {
@@ -194,8 +223,12 @@ impl Sink for Journal {
     }
 
     fn write(&mut self, now: Now, batch: &[Message]) {
+        let mut urgent = false;
         for message in batch {
-            self.put(message, now);
+            urgent |= self.put(message, now);
+        }
+        if urgent && self.courier.spare() >= SPARE {
+            self.send();
         }
     }
 
@@ -250,6 +283,16 @@ impl Writer {
         };
         writer.next_file()?;
         Ok(writer)
+    }
+
+    /// Writes what the run begins with; what cannot be written is counted as lost.
+    fn begin(&mut self, events: &[Event]) {
+        let mut block = Block::with_capacity(BLOCK_BYTES);
+        for (ordinal, events) in (0..).step_by(BEGIN_WITH).zip(events.chunks(BEGIN_WITH)) {
+            (ordinal..).zip(events).for_each(|(ordinal, event)| block.event(event, ordinal));
+            self.write(&mut block);
+            block.clear();
+        }
     }
 
     fn next_file(&mut self) -> io::Result<()> {
@@ -321,6 +364,11 @@ impl Writer {
         }
         self.synced = Instant::now();
     }
+}
+
+fn numbers_of(event: &Event) -> Option<(u64, u64)> {
+    let Body::Resume { seq, episode } = event.body else { return None };
+    Some((seq, episode))
 }
 
 /// Takes away what a failed write left behind.

@@ -11,6 +11,7 @@
 //! record                 words of 64 bits, little endian
 //!   event   8 words      head, origin, symbol (2), received, stamp, a, b
 //!   report  1 + 82 words head, then the report as it crosses the ring
+//!   mark    3 words      head, number of the last signal and of the last episode before the block
 //! head   bits 0-7 tag, 8-15 small enum (0: missing), 16-31 code, 32-63 whole USD of depth
 //! origin bits 0-31 parse ns, 32-39 venue, 40-47 line, 48-55 flags, 56-63 completeness
 //! ```
@@ -25,7 +26,7 @@ use std::num::NonZeroU32;
 use crate::event::{
     Body, COMPLETENESSES, Event, FeedState, Flags, Positive, Side, Stamp, Taker, Usd, VENUES,
 };
-use crate::signal::{Cursor, REPORT_WORDS, Report, Words};
+use crate::signal::{Cursor, Level, REPORT_WORDS, Report, Words};
 use crate::symbol::Symbol;
 use crate::time::Nanos;
 
@@ -48,6 +49,9 @@ pub const REPORT_BYTES: usize = (1 + REPORT_WORDS) * 8;
 pub const EXTENSION: &str = "fsj";
 
 const TAG_REPORT: u8 = 0xf0;
+const TAG_MARK: u8 = 0xf1;
+/// Words of a mark.
+const MARK_WORDS: usize = 3;
 
 /// The words of an event.
 #[must_use]
@@ -78,6 +82,8 @@ fn body_parts(body: &Body) -> Parts {
     let (tag, small, a, b) = match *body {
         Body::Tick => (1, 0, 0, 0),
         Body::Reset => (2, 0, 0, 0),
+        Body::Resume { seq, episode } => (11, 0, seq, episode),
+        Body::Stood { level, episode } => (12, level as u8 + 1, episode, 0),
         Body::Liquidation { side, price, usd } => {
             (3, side.map_or(0, |side| side as u8 + 1), maybe(price), usd.map_or(0, Usd::micros))
         }
@@ -161,6 +167,8 @@ fn body_of(head: u64, a: u64, b: u64) -> Option<Body> {
         }
         9 => Body::OpenInterest { base: optional(a)?, usd: Usd::from_micros(b) },
         10 => Body::Feed { state: nth(&STATES, small)?, code: u16::from_le_bytes(code) },
+        11 => Body::Resume { seq: a, episode: b },
+        12 => Body::Stood { level: nth(Level::ALL, small)?, episode: a },
         _ => return None,
     })
 }
@@ -229,6 +237,11 @@ impl Block {
         self.words(&words);
     }
 
+    /// Notes the last numbers given before what follows, so that any block tells them. No record.
+    pub fn mark(&mut self, seq: u64, episode: u64) {
+        self.append(&[u64::from(TAG_MARK), seq, episode]);
+    }
+
     fn begin(&mut self, ordinal: u64) {
         if self.records == 0 {
             self.first = ordinal;
@@ -236,10 +249,14 @@ impl Block {
     }
 
     fn words(&mut self, words: &[u64]) {
+        self.append(words);
+        self.records += 1;
+    }
+
+    fn append(&mut self, words: &[u64]) {
         for word in words {
             self.bytes.extend_from_slice(&word.to_le_bytes());
         }
-        self.records += 1;
     }
 
     /// The whole block with its header, for run `run`.
@@ -276,6 +293,8 @@ mod tests {
         let mut bodies = vec![
             Body::Tick,
             Body::Reset,
+            Body::Resume { seq: u64::MAX, episode: 7 },
+            Body::Stood { level: Level::Extreme, episode: 7 },
             Body::Liquidation { side: None, price: None, usd: None },
             Body::Book { depth_usd: None, bid: price, ask: price },
             Body::Book { depth_usd: NonZeroU32::new(u32::MAX), bid: price, ask: price },
@@ -330,6 +349,7 @@ mod tests {
         assert!(COMPLETENESSES.iter().enumerate().all(|(i, &c)| c as usize == i));
         assert!(SIDES.iter().enumerate().all(|(i, &s)| s as usize == i));
         assert!(TAKERS.iter().enumerate().all(|(i, &t)| t as usize == i));
+        assert!(Level::ALL.iter().enumerate().all(|(i, &l)| l as usize == i));
         assert!(STATES.iter().enumerate().all(|(i, &s)| s as usize == i));
     }
 
@@ -346,7 +366,7 @@ mod tests {
             }
         }
         let mut words = event_words(&events()[0]);
-        for (word, bad) in [(0, 99), (1, 77 << 32), (1, 9 << 56), (1, 1 << 55), (5, 2_000)] {
+        for (word, bad) in [(0, 99), (1, 77 << 32), (1, 9 << 56), (5, 2_000)] {
             let good = std::mem::replace(&mut words[word], bad);
             assert_eq!(event_of(&words), None, "word {word} = {bad}");
             words[word] = good;

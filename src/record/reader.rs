@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::{
-    EVENT_BYTES, EVENT_WORDS, EXTENSION, HEADER_BYTES, MAGIC, PAYLOAD_MAX, REPORT_BYTES,
-    TAG_REPORT, checksum, event_of,
+    EVENT_BYTES, EVENT_WORDS, EXTENSION, HEADER_BYTES, MAGIC, MARK_WORDS, PAYLOAD_MAX,
+    REPORT_BYTES, TAG_MARK, TAG_REPORT, checksum, event_of,
 };
+use crate::event::Body;
 use crate::output::Message;
 use crate::signal::{Cursor, REPORT_WORDS, Report, Words};
 
@@ -43,6 +44,8 @@ pub struct Reader {
     run: u64,
     ordinal: u64,
     missing: u64,
+    /// Numbers of the last signal and the last episode.
+    numbers: (u64, u64),
 }
 
 impl fmt::Debug for Reader {
@@ -57,7 +60,10 @@ impl Reader {
     /// # Errors
     /// When the path cannot be read or holds no journal.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let files = if path.is_dir() { files_in(path)? } else { vec![path.to_owned()] };
+        Self::of(if path.is_dir() { files_in(path)? } else { vec![path.to_owned()] })
+    }
+
+    fn of(files: Vec<PathBuf>) -> io::Result<Self> {
         if files.is_empty() {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no journal in this directory"));
         }
@@ -70,9 +76,52 @@ impl Reader {
             run: 0,
             ordinal: 0,
             missing: 0,
+            numbers: (0, 0),
         };
         reader.next_file()?;
         Ok(reader)
+    }
+
+    /// Reads the end of a directory's journal: about its last `bytes`, from the beginning of a block.
+    /// What lies before is passed over unread, header by header.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or holds no journal.
+    pub fn tail(directory: &Path, bytes: u64) -> io::Result<Self> {
+        let mut files = files_in(directory)?;
+        let (mut first, mut beyond, mut left) = (0, 0, bytes);
+        for (i, path) in files.iter().enumerate().rev() {
+            let length = std::fs::metadata(path)?.len();
+            (first, beyond) = (i, length.saturating_sub(left));
+            left = left.saturating_sub(length);
+            if left == 0 {
+                break;
+            }
+        }
+        let mut reader = Self::of(files.split_off(first))?;
+        reader.pass_over(beyond)?;
+        Ok(reader)
+    }
+
+    /// Goes to the first block that begins at `offset` or after it.
+    fn pass_over(&mut self, offset: u64) -> io::Result<()> {
+        let Some((_, file)) = &mut self.open else { return Ok(()) };
+        let mut header = [0; HEADER_BYTES];
+        while self.offset < offset {
+            let whole = matches!(fill(file, &mut header), Ok(HEADER_BYTES));
+            let length = payload_length(&header, &header_words(&header));
+            let Some(length) = length.ok().filter(|_| whole) else { break };
+            self.offset += (HEADER_BYTES + length) as u64;
+            file.seek_relative(i64::try_from(length).unwrap_or(i64::MAX))?;
+        }
+        file.seek(SeekFrom::Start(self.offset)).map(drop)
+    }
+
+    /// Numbers of the last signal and of the last episode up to the latest record, or before the block
+    /// it is in; 0 when not known.
+    #[must_use]
+    pub fn numbers(&self) -> (u64, u64) {
+        self.numbers
     }
 
     /// Start of the run that wrote the latest record, wall clock ms.
@@ -107,6 +156,10 @@ impl Reader {
     fn step(&mut self) -> Result<Option<Message>, Fault> {
         loop {
             if self.at < self.payload.len() {
+                if self.payload.get(self.at) == Some(&TAG_MARK) {
+                    self.mark().ok_or(Fault::bad("a record that is not one"))?;
+                    continue;
+                }
                 return self.record().map(Some).ok_or(Fault::bad("a record that is not one"));
             }
             if !self.block()? && !self.next_file().map_err(|_| Fault::bad("cannot be opened"))? {
@@ -152,6 +205,15 @@ impl Reader {
         self.ordinal = first;
     }
 
+    fn mark(&mut self) -> Option<()> {
+        let mut words = [0; MARK_WORDS];
+        read_words(self.payload.get(self.at..)?, &mut words)?;
+        let [head, seq, episode] = words;
+        self.numbers = (seq, episode);
+        self.at += MARK_WORDS * 8;
+        (head == u64::from(TAG_MARK)).then_some(())
+    }
+
     fn record(&mut self) -> Option<Message> {
         let rest = self.payload.get(self.at..)?;
         if *rest.first()? == TAG_REPORT {
@@ -162,11 +224,15 @@ impl Reader {
             }
             let report = Report::get(&mut Cursor::new(&mut words[1..]))?;
             self.at += REPORT_BYTES;
+            self.numbers = (report.seq, self.numbers.1.max(report.episode));
             return Some(Message::Report(report));
         }
         let mut words = [0; EVENT_WORDS];
         read_words(rest, &mut words)?;
         let event = event_of(&words)?;
+        if let Body::Resume { seq, episode } = event.body {
+            self.numbers = (seq, episode);
+        }
         self.at += EVENT_BYTES;
         self.ordinal += 1;
         Some(Message::Event(event))

@@ -36,6 +36,7 @@ pub fn demo(mut config: Config, seed: u64, duration: Duration) -> Result<(), Fai
     let street = Street::start(seed, schedule, 0).map_err(Failure::running)?;
     let certificate = Temporary::named("pem").write(street.ca_pem())?;
     point_at(&mut config, &street, &certificate.0);
+    config.journal.restore = false;
     let _log = log_latency(&mut config);
     eprintln!("demo: four simulated venues on 127.0.0.1:{}, seed {seed}", street.port());
     let mut progress = Progress::default();

@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
-use super::Failure;
 use super::account::settle;
 use super::clock::Clock;
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
 use super::status::Board;
+use super::{Failure, restore};
 use crate::config::Config;
 use crate::event::Venue;
 use crate::ingest::dial::{Dialer, Trust};
@@ -92,7 +92,9 @@ pub fn listen(
         }
     };
     let ingest = Box::new(reader);
-    let crew = Pipeline { ingest, events, sinks: Vec::new() }.start(config, clock, stop)?;
+    let past = restore::past(config, clock.mono());
+    eprint!("{}", past.words);
+    let crew = Pipeline { ingest, events, past, sinks: Vec::new() }.start(config, clock, stop)?;
     Ok(attend(crew, &heard, stop, board, enough))
 }
 

@@ -21,6 +21,7 @@ pub mod check;
 pub mod status;
 pub mod venues;
 pub mod record;
+pub mod restore;
 
 /// Why the program ends with something other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,10 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::Failure;
 use super::clock::Clock;
 use super::crew::{Bench, Crew, Stop};
+use super::restore::Past;
 use super::sinks::sinks;
 use crate::config::{Config, Layout, Run};
-use crate::engine::{Engine, EngineStage};
+use crate::engine::EngineStage;
 use crate::event::Event;
 use crate::publish::latency::{ACKNOWLEDGED, Tap, Taps};
 use crate::publish::{Publisher, Sink};
@@ -24,6 +25,8 @@ pub struct Pipeline {
     pub ingest: Box<dyn Stage>,
     /// The other end of that ring.
     pub events: Inlet<Event>,
+    /// What an earlier run left; nothing for a run that stands alone.
+    pub past: Past,
     /// Where messages go beside the sinks that are configured.
     pub sinks: Vec<Box<dyn Sink>>,
 }
@@ -38,10 +41,11 @@ impl Pipeline {
         let mut tap = |name| config.latency.is_on().then(|| taps.tap(name));
         let turns = [tap("turn_ingest"), tap("turn_engine"), tap("turn_publish")];
         let acknowledged = tap(ACKNOWLEDGED);
-        let mut sinks = sinks(config, clock.run(), taps, acknowledged)?;
+        let run = u64::try_from(clock.run()).unwrap_or(0).max(self.past.run + 1);
+        let mut sinks = sinks(config, run, &self.past, taps, acknowledged)?;
         sinks.extend(self.sinks);
         let (outlet, lines) = ring(config.run.output_ring);
-        let engine = EngineStage::new(Engine::new(&config.engine), vec![self.events], outlet);
+        let engine = EngineStage::new(self.past.engine(&config.engine), vec![self.events], outlet);
         let publish = Publisher::new(lines, sinks);
         let stages: [Box<dyn Stage>; 3] = [self.ingest, Box::new(engine), Box::new(publish)];
         let [ingest, engine, publish] = stages;

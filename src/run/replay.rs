@@ -17,6 +17,7 @@ use super::account::settle;
 use super::clock::Clock;
 use super::crew::Stop;
 use super::pipeline::{self, Pipeline};
+use super::restore::Past;
 use crate::config::Config;
 use crate::ingest::intake::Intake;
 use crate::ingest::playback::{Playback, Speed};
@@ -55,7 +56,8 @@ pub fn replay(
     let sinks = vec![hash(&seal, out)?];
     let clock = Clock::of_recording(playback.begins());
     let ingest = Box::new(playback);
-    let crew = Pipeline { ingest, events, sinks }.start(config, clock, &stop)?;
+    let crew =
+        Pipeline { ingest, events, past: Past::default(), sinks }.start(config, clock, &stop)?;
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());
     if let Some(trouble) = trouble.get() {

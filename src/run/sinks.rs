@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Failure;
+use super::restore::Past;
 use crate::config::Config;
 use crate::publish::Sink;
 use crate::publish::console::Lines;
@@ -10,26 +11,26 @@ use crate::publish::journal::Journal;
 use crate::publish::latency::{Latency, Tap, Taps};
 use crate::publish::redis::Redis;
 
-/// Builds them, in the order in which they are handed each batch. `run` is the run's number;
-/// `acknowledged` takes how long Redis needs.
+/// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
+/// it goes on with; `acknowledged` takes how long Redis needs.
 ///
 /// # Errors
 /// When one cannot be started; a server that is not there is no error.
 pub fn sinks(
     config: &Config,
-    run: i64,
+    run: u64,
+    past: &Past,
     taps: Taps,
     acknowledged: Option<Tap>,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
-    let run = u64::try_from(run).unwrap_or(0);
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     if config.redis.is_on() {
-        let redis = Redis::open(&config.redis, run, acknowledged);
+        let redis = Redis::open(&config.redis, run, acknowledged, &past.former);
         sinks.push(Box::new(redis.map_err(|e| Failure::config(format!("redis: {e}")))?));
     }
     if config.journal.is_on() {
         let place = config.journal.directory.display();
-        let journal = Journal::open(&config.journal, run);
+        let journal = Journal::beginning_with(&config.journal, run, &past.events);
         sinks.push(Box::new(journal.map_err(failed(&format!("journal {place}")))?));
     }
     if config.latency.is_on() {

@@ -67,7 +67,11 @@ impl Items for Told {
             Body::OpenInterest { base, usd } => {
                 format!("{} {}", dash(base.map(|b| b.get())), dash(usd.map(Usd::dollars)))
             }
-            Body::Tick | Body::Reset | Body::Feed { .. } => "never parsed".to_owned(),
+            Body::Tick
+            | Body::Reset
+            | Body::Resume { .. }
+            | Body::Stood { .. }
+            | Body::Feed { .. } => "never parsed".to_owned(),
         };
         let kind = kind(&event.body);
         let name = if origin.symbol.is_empty() { "-" } else { origin.symbol };
@@ -98,6 +102,8 @@ fn kind(body: &Body) -> &'static str {
         Body::Mark { .. } => "mark",
         Body::Funding { .. } => "funding",
         Body::OpenInterest { .. } => "open_interest",
-        Body::Tick | Body::Reset | Body::Feed { .. } => "none",
+        Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. } | Body::Feed { .. } => {
+            "none"
+        }
     }
 }

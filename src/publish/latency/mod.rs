@@ -241,7 +241,10 @@ impl Latency {
     }
 
     fn event(&mut self, event: &Event, now: Now) {
-        if matches!(event.body, Body::Tick | Body::Reset | Body::Feed { .. }) {
+        if matches!(
+            event.body,
+            Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. } | Body::Feed { .. }
+        ) {
             self.latest = None;
             return;
         }

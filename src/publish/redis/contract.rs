@@ -75,8 +75,8 @@ fn set(packet: &mut Packet, key: &str, value: &str, seconds: u32) {
     });
 }
 
-/// The stream entry that says which numbers are missing. Its id is that of the last of them.
-pub(super) fn gap(packet: &mut Packet, run: u64, from: u64, to: u64, maxlen: usize) {
+/// The stream entry that says which numbers are missing, from `from`. Its id is that of the last.
+pub(super) fn gap(packet: &mut Packet, from: u64, (run, to): (u64, u64), maxlen: usize) {
     packet.put("XADD", |c| {
         c.arg(STREAM).arg("MAXLEN").arg("~").arg(maxlen).arg(format!("{run}-{to}"));
         c.arg("kind").arg("gap").arg("from").arg(from).arg("to").arg(to);

@@ -96,6 +96,26 @@ impl Settings {
     }
 }
 
+/// What earlier runs left to be done.
+#[derive(Clone, Debug, Default)]
+pub struct Former {
+    /// Number of the last signal; this run's first has the next.
+    pub seq: u64,
+    /// Signals that Redis may not have got, each with its run, oldest first.
+    pub signals: Vec<(u64, Report)>,
+}
+
+impl Former {
+    fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+        let handed = Instant::now();
+        self.signals.iter().map(move |&(run, report)| {
+            let mono = report.taken.max(report.at);
+            let now = Now { mono, wall: crate::time::Millis(mono.millis()) };
+            Entry { run: Some(run), report, now, handed }
+        })
+    }
+}
+
 /// Parcels on their way to the thread.
 const QUEUE: usize = 4096;
 /// The same state goes out at most this often.
@@ -128,14 +148,19 @@ impl Redis {
     ///
     /// # Errors
     /// When the settings are wrong or the password cannot be had.
-    pub fn open(settings: &Settings, run: u64, tap: Option<Tap>) -> Result<Self, String> {
+    pub fn open(
+        settings: &Settings,
+        run: u64,
+        tap: Option<Tap>,
+        former: &Former,
+    ) -> Result<Self, String> {
         settings.check()?;
         let address = Address::parse(&settings.url)?;
         let password = Secret::find(&settings.password_file)?;
-        Self::start(settings, address, password, run, tap).map_err(|e| e.to_string())
+        Self::follow(settings, address, password, run, tap, former).map_err(|e| e.to_string())
     }
 
-    /// The same with the password in hand.
+    /// The same with the password in hand, where no run was before.
     ///
     /// # Errors
     /// When the system gives no thread.
@@ -146,10 +171,27 @@ impl Redis {
         run: u64,
         tap: Option<Tap>,
     ) -> io::Result<Self> {
+        Self::follow(settings, address, password, run, tap, &Former::default())
+    }
+
+    /// The same where `former` runs left something.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn follow(
+        settings: &Settings,
+        address: Address,
+        password: Option<Secret>,
+        run: u64,
+        tap: Option<Tap>,
+        former: &Former,
+    ) -> io::Result<Self> {
         let (outgoing, incoming) = bounded(QUEUE);
         let status = Arc::new(Status::default());
         let seen = Arc::clone(&status);
-        let worker = Worker::new(incoming, settings, address, password, run, seen).measured(tap);
+        let worker = Worker::new(incoming, settings, address, password, run, seen)
+            .measured(tap)
+            .after(former.entries(), former.seq + 1);
         let thread = Builder::new().name("redis".into()).spawn(move || worker.run())?;
         Ok(Self {
             outgoing: Some(outgoing),
@@ -183,7 +225,7 @@ impl Redis {
 
     fn signal(&mut self, report: &Report, now: Now) {
         self.given += 1;
-        let entry = Entry { report: *report, now, handed: Instant::now() };
+        let entry = Entry { run: None, report: *report, now, handed: Instant::now() };
         if self.held.is_empty() && self.offer(Parcel::Signal(entry)) {
             return;
         }
@@ -364,7 +406,7 @@ impl Feeds {
         let place = |feed: &Feed| feed.venue == event.venue && feed.line == event.line;
         let row = self.rows.iter().position(place);
         match (event.body, row.and_then(|i| self.rows.get_mut(i))) {
-            (Body::Tick | Body::Reset, _) => false,
+            (Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. }, _) => false,
             (Body::Feed { state, code }, Some(row)) => row.change(state, code, event.received),
             (Body::Feed { state, code }, None) => self.add(event, state, code),
             (_, Some(row)) => {

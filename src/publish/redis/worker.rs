@@ -11,6 +11,10 @@
 //! When it is not known whether a batch got in (the connection died), the stream's last id says it:
 //! sending goes on after it. A server that forgot is sent what is still remembered; numbers that
 //! are no longer remembered become one entry of kind `gap`.
+//!
+//! The same holds across runs. What the journal remembers of earlier runs is offered first, under the
+//! ids it had then; the stream's last id says which of it is missing. It goes to the stream alone: it
+//! is no news to those who listen.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -167,8 +171,10 @@ pub(super) struct Worker {
     deadline: Duration,
     maxlen: usize,
     run: u64,
-    /// Number the stream expects next.
-    next: u64,
+    /// Number of this run's first signal.
+    first: u64,
+    /// Id of the stream's last entry, as far as known.
+    last: (u64, u64),
     backlog: Backlog,
     fresh: Fresh,
     dialer: Dialer,
@@ -204,7 +210,8 @@ impl Worker {
             deadline: Duration::from_millis(settings.deadline_ms),
             maxlen: settings.stream_length,
             run,
-            next: 1,
+            first: 1,
+            last: (0, 0),
             backlog: Backlog::new(settings.retain),
             fresh: Fresh::default(),
             link: None,
@@ -225,6 +232,13 @@ impl Worker {
     /// Records into `tap` how long acknowledgements take.
     pub(super) fn measured(mut self, tap: Option<Tap>) -> Self {
         self.tap = tap;
+        self
+    }
+
+    /// Offers what earlier runs made; this one's first signal has number `first`.
+    pub(super) fn after(mut self, former: impl Iterator<Item = Entry>, first: u64) -> Self {
+        former.for_each(|entry| self.backlog.push(entry));
+        self.first = first;
         self
     }
 
@@ -348,42 +362,78 @@ impl Worker {
     }
 
     /// Goes on after the last id of the stream.
-    fn resume(&mut self, (run, seq): (u64, u64)) {
+    fn resume(&mut self, last @ (run, _): (u64, u64)) {
         if run > self.run {
             // Somebody with a later clock wrote here, and ids only grow: go on above theirs. What
             // this run got in before stays acknowledged.
             self.run = run + 1;
-            let news = self.backlog.told() + 1;
-            let first = self.backlog.waiting().next().map(|entry| entry.report.seq);
-            self.next = first.map_or(news, |first| first.min(news));
+            let waited = self.backlog.forget_former();
+            if waited > 0 {
+                eprintln!("redis: a later run wrote; {waited} signals of runs before stay out");
+            }
+            let told = self.backlog.told().max(self.first - 1);
+            let first = self.backlog.waiting().next().map(|entry| entry.report.seq - 1);
+            self.last = (self.run, first.map_or(told, |first| first.min(told)));
             return;
         }
-        let seq = if run == self.run { seq } else { 0 };
-        self.backlog.resume_after(seq);
-        self.next = seq + 1;
+        self.backlog.resume_after(last, self.run);
+        self.last = last;
+    }
+
+    /// The number that should follow `last` where an entry has id `id`.
+    fn due(&self, last: (u64, u64), id: (u64, u64)) -> u64 {
+        match () {
+            () if last.0 == id.0 => last.1 + 1,
+            () if id.0 == self.run => self.first,
+            // Where a run of before began is not known.
+            () => id.1,
+        }
     }
 
     fn send_signals(&mut self, link: &mut Link, deadline: Instant) -> Result<(), Stop> {
-        let packet = &mut self.packet;
+        let mut packet = std::mem::take(&mut self.packet);
+        let (last, sent) = self.pack_signals(&mut packet);
+        let result = self.send_packed(link, deadline, &packet);
+        self.packet = packet;
+        result?;
+        self.measure(sent);
+        self.backlog.acknowledge(sent);
+        self.last = last;
+        self.batch = (self.batch * 2).min(SIGNALS_PER_BATCH);
+        self.status.batches.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Packs a batch of signals; the last id among them, and how many they are.
+    fn pack_signals(&mut self, packet: &mut Packet) -> ((u64, u64), usize) {
         packet.clear();
         packet.put("MULTI", |_| {});
         self.adds.clear();
-        let mut next = self.next;
-        let mut sent = 0;
+        let (mut last, mut sent) = (self.last, 0);
         for entry in self.backlog.waiting().take(self.batch) {
-            let seq = entry.report.seq;
-            if seq > next {
+            let (run, seq) = entry.id(self.run);
+            let due = self.due(last, (run, seq));
+            if seq > due {
                 self.adds.push(packet.len() - 1);
-                contract::gap(packet, self.run, next, seq - 1, self.maxlen);
+                contract::gap(packet, due, (run, seq - 1), self.maxlen);
             }
             self.adds.push(packet.len() - 1);
-            let news = seq > self.backlog.told();
-            contract::signal(packet, entry, self.run, self.maxlen, news, &mut self.text);
-            next = seq + 1;
+            let news = entry.run.is_none() && seq > self.backlog.told();
+            contract::signal(packet, entry, run, self.maxlen, news, &mut self.text);
+            last = (run, seq);
             sent += 1;
         }
         contract::renew_stream(packet);
         packet.put("EXEC", |_| {});
+        (last, sent)
+    }
+
+    fn send_packed(
+        &mut self,
+        link: &mut Link,
+        deadline: Instant,
+        packet: &Packet,
+    ) -> Result<(), Stop> {
         let mut verdict = Verdict::default();
         let last = packet.len() - 1;
         link.exchange(packet, deadline, |i, reply| verdict.hear(reply, i == last))?;
@@ -391,11 +441,6 @@ impl Worker {
         if let Some(trouble) = verdict.trouble {
             self.mention(&trouble);
         }
-        self.measure(sent);
-        self.backlog.acknowledge(sent);
-        self.next = next;
-        self.batch = (self.batch * 2).min(SIGNALS_PER_BATCH);
-        self.status.batches.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -404,7 +449,12 @@ impl Worker {
         let Some(tap) = &mut self.tap else { return };
         let now = Instant::now();
         let told = self.backlog.told();
-        for entry in self.backlog.waiting().take(sent).filter(|entry| entry.report.seq > told) {
+        for entry in self
+            .backlog
+            .waiting()
+            .take(sent)
+            .filter(|entry| entry.run.is_none() && entry.report.seq > told)
+        {
             let waited = now.saturating_duration_since(entry.handed).as_nanos();
             tap.record(u64::try_from(waited).unwrap_or(u64::MAX));
         }
