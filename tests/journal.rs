@@ -84,6 +84,40 @@ fn what_was_written_is_read_back_in_order() {
 }
 
 #[test]
+fn a_signal_is_written_at_once() {
+    let scratch = Scratch::new("urgent");
+    let mut journal = Journal::open(&settings(scratch.path()), 7).unwrap();
+    journal.write(Now::at_millis(1), &[event(1), signal(1)]);
+    let file = only_file(scratch.path());
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while Reader::open(&file).unwrap().flatten().count() < 2 {
+        assert!(std::time::Instant::now() < end, "it waits for the block to be old");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_end_of_a_journal_is_read_from_a_whole_block_and_knows_its_numbers() {
+    let scratch = Scratch::new("tail");
+    let batches: Vec<_> = (1..=9).map(|n| vec![event(n), signal(n)]).collect();
+    write(&settings(scratch.path()), 6, &batches[..4]);
+    write(&settings(scratch.path()), 7, &batches[4..]);
+    let all: Vec<Message> = batches.concat();
+    let bytes: u64 =
+        files_in(scratch.path()).unwrap().iter().map(|f| fs::metadata(f).unwrap().len()).sum();
+    let mut lengths = Vec::new();
+    for left in 0..=bytes {
+        let mut reader = Reader::tail(scratch.path(), left).unwrap();
+        let read: Vec<_> = reader.by_ref().map(Result::unwrap).collect();
+        assert_eq!(read, all[all.len() - read.len()..], "the last {left} bytes");
+        assert_eq!(reader.numbers().0, if read.is_empty() { 0 } else { 9 });
+        lengths.push(read.len());
+    }
+    lengths.dedup();
+    assert_eq!(lengths, (0..=9).map(|n| 2 * n).collect::<Vec<_>>());
+}
+
+#[test]
 fn wherever_it_is_cut_a_prefix_of_whole_blocks_remains() {
     let scratch = Scratch::new("cut");
     let batches = vec![vec![event(1), event(2)], vec![signal(1)], vec![event(3)]];

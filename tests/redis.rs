@@ -19,7 +19,9 @@ use std::time::{Duration, Instant};
 
 use foreshock::event::{Body, Completeness, Event, FeedState, Price, Side, Taker, Usd, Venue};
 use foreshock::output::Message;
-use foreshock::publish::redis::{Address, RARELY, Redis, STREAM, Secret, Settings, Trouble};
+use foreshock::publish::redis::{
+    Address, Former, RARELY, Redis, STREAM, Secret, Settings, Trouble,
+};
 use foreshock::publish::{Fate, Sink};
 use foreshock::signal::{Kind, Level, Report};
 use foreshock::stage::Turn;
@@ -575,6 +577,41 @@ fn a_later_run_in_the_stream_is_gone_above_and_never_taken_for_ours() {
     bench.settle();
     let ids: Vec<_> = client.stream(STREAM).into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids[5..], [4, 5].map(|seq| format!("{}-{seq}", later + 8)), "no gap, no repeat");
+}
+
+#[test]
+fn what_an_earlier_run_left_goes_in_once_under_its_own_ids_and_is_no_news() {
+    if skipped() {
+        return;
+    }
+    let server = Server::start(&[]);
+    let mut client = server.client();
+    let mut listener = server.client();
+    let before = RUN - 1_000;
+    client.ask(&["XADD", STREAM, &format!("{before}-6"), "kind", "change"]);
+    listener.ask(&["SUBSCRIBE", "cascade:signals"]);
+    let signals = [6, 8, 9].map(|seq| (before, signal(seq))).to_vec();
+    let former = Former { seq: 9, signals };
+    let address = Address::parse(&server.url()).unwrap();
+    let settings = Settings { url: server.url(), ..Settings::default() };
+    let sink = Redis::follow(&settings, address, None, RUN, None, &former).unwrap();
+    let mut bench = Bench { sink, now_ms: START_MS, given: 0 };
+    let news: Vec<_> = [10, 11].map(|seq| Message::Report(signal(seq))).to_vec();
+    for news in [&news[..1], &news[1..]] {
+        bench.given += 1;
+        bench.sink.write(bench.now(), news);
+        bench.settle();
+    }
+    let stream = client.stream(STREAM);
+    let ids: Vec<_> = stream.iter().map(|(id, _)| id.as_str()).collect();
+    let [old, new] = [before, RUN].map(|run| move |seq| format!("{run}-{seq}"));
+    assert_eq!(ids, [old(6), old(7), old(8), old(9), new(10), new(11)]);
+    assert_eq!(stream[1].1, ["kind", "gap", "from", "7", "to", "7"]);
+    for seq in [10, 11] {
+        let Value::Array(message) = listener.reply().unwrap() else { panic!("no message") };
+        assert_eq!(json(&text_of(&message[2]))["meta"]["seq"], seq);
+    }
+    assert_eq!(bench.close(), Fate { published: 2, retained: 0, evicted: 0 });
 }
 
 /// A server of thirty lines that answers every command with the same error.
