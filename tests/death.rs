@@ -69,7 +69,7 @@ impl Scene {
         let quoted = |name: &str| format!("{:?}", self.file(name).display().to_string());
         let mut text = format!("[run]\nstatus = {}\n", quoted("status"));
         // Every run begins a file: all of them are wanted.
-        text += &format!("[journal]\nfiles = 1000\ndirectory = {}\n", quoted("journal"));
+        text += &format!("[journal]\ndirectory = {}\n", quoted("journal"));
         text += &format!("[redis]\nurl = {:?}\n", redis.url());
         text += &format!("[feeds]\nca_file = {}\n", quoted("ca.pem"));
         text += "[feeds.venues.hyperliquid]\nenabled = false\n";

@@ -192,6 +192,19 @@ fn files_are_cut_at_a_size_and_the_oldest_go() {
 }
 
 #[test]
+fn many_short_runs_do_not_drive_out_a_long_one() {
+    let scratch = Scratch::new("short-runs");
+    let settings =
+        Settings { file_mb: 1, files: 3, fsync: Fsync::Never, ..settings(scratch.path()) };
+    let batch: Vec<_> = (0..4_000).map(event).collect();
+    write(&settings, 1, &vec![batch.clone(); 5]);
+    let long = files_in(scratch.path()).unwrap();
+    (2..40).for_each(|run| drop(write(&settings, run, &[batch[..10].to_vec()])));
+    let files = files_in(scratch.path()).unwrap();
+    assert!(files.starts_with(&long) && files.len() == long.len() + 38, "{files:?}");
+}
+
+#[test]
 fn a_full_disk_costs_records_and_nothing_else() {
     let scratch = Scratch::new("full");
     let Some(_disk) = SmallDisk::mount(scratch.path()) else {

@@ -53,7 +53,7 @@ pub struct Settings {
     pub fsync: Fsync,
     /// A file ends at this size, MB.
     pub file_mb: u64,
-    /// Files kept, this run's and earlier ones.
+    /// Files kept, this run's and earlier ones, were they all full.
     pub files: usize,
     /// Whether a run goes on where the last one in the directory ended: its numbers, the signals that
     /// Redis has not got, and the windows.
@@ -98,6 +98,8 @@ impl Settings {
     }
 }
 
+/// Small files that may stand for a full one.
+const SMALL_FILES: usize = 64;
 /// Payload of one block.
 const BLOCK_BYTES: usize = 256 << 10;
 /// Events in one block of those a run begins with.
@@ -304,7 +306,7 @@ impl Writer {
         self.file = Some(OpenOptions::new().write(true).create_new(true).open(path)?);
         self.length = 0;
         // An old file that cannot be removed is no reason to lose new records; it is tried again.
-        let _ = prune(&self.settings.directory, self.settings.files);
+        let _ = prune(&self.settings.directory, &self.settings);
         Ok(())
     }
 
@@ -377,12 +379,22 @@ fn cut(file: &mut File, length: u64) -> io::Result<()> {
     file.seek(SeekFrom::Start(length)).map(drop)
 }
 
-/// Removes the oldest files beyond `keep`.
-fn prune(directory: &Path, keep: usize) -> io::Result<()> {
+/// Removes the oldest files once those before the newest hold more than `files - 1` full ones would:
+/// a run that ends soon leaves a small file, and many of them must not drive out a long history.
+fn prune(directory: &Path, settings: &Settings) -> io::Result<()> {
+    let full = settings.file_mb << 20;
+    let mut room = full.saturating_mul(settings.files.saturating_sub(1) as u64);
+    let mut left = settings.files.saturating_mul(SMALL_FILES);
     let files = files_in(directory)?;
-    let surplus = files.len().saturating_sub(keep);
-    for path in files.iter().take(surplus) {
-        fs::remove_file(path)?;
+    for path in files.iter().rev().skip(1) {
+        let bytes = fs::metadata(path)?.len().min(full);
+        if bytes > room || left == 0 {
+            // Whatever is older goes as well: a history has no holes.
+            (room, left) = (0, 0);
+            fs::remove_file(path)?;
+        } else {
+            (room, left) = (room - bytes, left - 1);
+        }
     }
     Ok(())
 }
