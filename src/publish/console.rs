@@ -274,7 +274,7 @@ impl fmt::Display for Painted<'_> {
 }
 
 /// Time of day, UTC.
-struct Clock(Millis);
+pub(super) struct Clock(pub(super) Millis);
 
 impl fmt::Display for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

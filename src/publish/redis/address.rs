@@ -122,8 +122,16 @@ impl Secret {
     /// # Errors
     /// When the file cannot be read, or others than its owner can read it.
     pub fn find(file: &Path) -> Result<Option<Self>, String> {
-        if let Some(password) = std::env::var(PASSWORD_VARIABLE).ok().filter(|p| !p.is_empty()) {
-            return Ok(Some(Self(password)));
+        Self::named(PASSWORD_VARIABLE, file)
+    }
+
+    /// A secret from the environment variable `variable`, else from `file` unless its path is empty.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or others than its owner can read it.
+    pub fn named(variable: &str, file: &Path) -> Result<Option<Self>, String> {
+        if let Some(text) = std::env::var(variable).ok().filter(|text| !text.is_empty()) {
+            return Ok(Some(Self(text)));
         }
         if file.as_os_str().is_empty() { Ok(None) } else { Self::read(file).map(Some) }
     }

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::address::{Address, PASSWORD_VARIABLE, Place, Secret};
 pub use self::contract::{EVENTS, FEEDS, KEPT, SIGNALS, STREAM};
-pub use self::trouble::{Cure, RARELY, TABLE, Trouble};
+pub use self::trouble::{Cure, Foreign, RARELY, TABLE, Trouble};
 pub use self::worker::Status;
 
 use self::backlog::Entry;

@@ -71,7 +71,8 @@ impl Trouble {
 }
 
 /// Foreign text, made harmless: no control characters, at most 200 bytes.
-struct Foreign<'a>(&'a str);
+#[derive(Debug)]
+pub struct Foreign<'a>(pub &'a str);
 
 impl fmt::Display for Foreign<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
