@@ -32,6 +32,8 @@ pub struct Config {
     pub redis: publish::redis::Settings,
     /// Where latency histograms are logged.
     pub latency: publish::latency::Settings,
+    /// Which people are told what.
+    pub alert: publish::alert::Settings,
 }
 
 /// How threads share the cores.
@@ -120,7 +122,8 @@ impl Config {
         self.console.check().map_err(|e| format!("console: {e}"))?;
         self.journal.check().map_err(|e| format!("journal: {e}"))?;
         self.redis.check().map_err(|e| format!("redis: {e}"))?;
-        self.latency.check().map_err(|e| format!("latency: {e}"))
+        self.latency.check().map_err(|e| format!("latency: {e}"))?;
+        self.alert.check().map_err(|e| format!("alert: {e}"))
     }
 }
 

@@ -6,6 +6,7 @@ use super::Failure;
 use super::restore::Past;
 use crate::config::Config;
 use crate::publish::Sink;
+use crate::publish::alert::Alerts;
 use crate::publish::console::Lines;
 use crate::publish::journal::Journal;
 use crate::publish::latency::{Latency, Tap, Taps};
@@ -24,9 +25,12 @@ pub fn sinks(
     acknowledged: Option<Tap>,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
+    let mut status = None;
     if config.redis.is_on() {
         let redis = Redis::open(&config.redis, run, acknowledged, &past.former);
-        sinks.push(Box::new(redis.map_err(|e| Failure::config(format!("redis: {e}")))?));
+        let redis = redis.map_err(|e| Failure::config(format!("redis: {e}")))?;
+        status = Some(redis.status());
+        sinks.push(Box::new(redis));
     }
     if config.journal.is_on() {
         let place = config.journal.directory.display();
@@ -37,6 +41,10 @@ pub fn sinks(
         let place = config.latency.file.display();
         let latency = Latency::open(&config.latency, taps);
         sinks.push(Box::new(latency.map_err(failed(&format!("latency log {place}")))?));
+    }
+    if config.alert.is_on() {
+        let alerts = Alerts::open(&config.alert, run, status);
+        sinks.push(Box::new(alerts.map_err(|e| Failure::config(format!("alert: {e}")))?));
     }
     let colour = config.console.colour.for_stdout();
     let console = Lines::console(&config.console, colour, Box::new(io::stdout()));

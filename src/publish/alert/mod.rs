@@ -1,0 +1,253 @@
+//! Telling people: webhook, Telegram, Discord, Slack.
+//!
+//! The sink looks at what passes and hands pieces of news ([`note`]) to one thread for each channel,
+//! through a bounded queue: it never waits, and what a full queue cannot take is counted and told. The
+//! thread gathers them ([`storm`]), sends and sends again ([`desk`]), in the form the place wants
+//! ([`channel`]), over HTTPS to a checked address ([`post`], [`address`]).
+//!
+//! A channel is told every change of a symbol at or above its level, the first one below it again,
+//! and feeds and Redis that fall silent or come back ([`watch`]). Nothing here counts as the publishing
+//! of a signal: that is Redis.
+
+mod address;
+mod channel;
+mod desk;
+mod message;
+mod note;
+mod post;
+mod settings;
+mod storm;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+pub use self::address::{https, is_public};
+pub use self::desk::{ATTEMPTS, Books, count};
+pub use self::post::Outcome;
+pub use self::settings::{Channel, Kind, Privacy, Settings, Threshold};
+pub use self::storm::SHOWN;
+
+use self::desk::{Carrier, Desk};
+use self::message::Message;
+use self::note::{News, Note};
+use self::post::Post;
+use self::storm::Storm;
+use self::watch::Watch;
+use super::Sink;
+use super::courier::{Courier, Errand};
+use super::redis::{Secret, Status};
+use crate::ledger::Ledger;
+use crate::output::Message as Line;
+use crate::signal::{self, Level, Report};
+use crate::stage::Turn;
+use crate::symbol::Symbol;
+use crate::time::{Millis, NS_PER_S, Nanos, Now};
+
+/// Pieces of news on their way to one thread at most.
+pub const QUEUE: usize = 256;
+/// Symbols above a channel's level at the same time, at most.
+const RAISED: usize = 2_048;
+/// The thread looks at the time at least this often.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What makes the attempts of one channel.
+struct Way {
+    channel: Channel,
+    token: Option<Secret>,
+    run: u64,
+    post: Post,
+}
+
+impl Way {
+    fn open(channel: &Channel, run: u64) -> Result<Self, String> {
+        let token = channel.secret()?;
+        channel::ready(channel, token.as_ref())?;
+        Ok(Self { channel: channel.clone(), token, run, post: Post::new(channel)? })
+    }
+}
+
+impl Carrier for Way {
+    fn carry(&mut self, message: &Message, again: bool) -> Outcome {
+        let Self { channel, token, run, post } = self;
+        post.post(&channel::request(channel, token.as_ref(), *run, message, again))
+    }
+}
+
+/// Sends one message to a channel, at once and once, and says what came of it.
+///
+/// # Errors
+/// Why the channel cannot be used at all.
+pub fn test(channel: &Channel, run: u64, at: Millis) -> Result<Outcome, String> {
+    let mut way = Way::open(channel, run)?;
+    let mut storm = Storm::new(0);
+    storm.add(&Note { at, news: News::Test });
+    let group = storm.due(Nanos(0)).unwrap_or_default();
+    Ok(way.carry(&Message::new(run, 1, group, at), false))
+}
+
+/// One channel, as the sink sees it.
+struct Lane {
+    name: String,
+    level: Level,
+    courier: Courier<Note>,
+    books: Arc<Books>,
+    /// Symbols that were last told to be at or above the level.
+    raised: Vec<Symbol>,
+}
+
+impl Lane {
+    fn start(channel: &Channel, run: u64) -> Result<Self, String> {
+        let named = |e: String| format!("channel {}: {e}", channel.name());
+        let way = Way::open(channel, run).map_err(named)?;
+        let books = Arc::new(Books::default());
+        let say = |line: &str| eprintln!("{line}");
+        let every_ns = channel.every_ns();
+        let mut desk = Desk::new(channel.name(), run, every_ns, way, Arc::clone(&books), say);
+        let began = Instant::now();
+        let work = move |errand: Errand<'_, Note>| {
+            if let Errand::Parcel(note) = &errand {
+                desk.take(note);
+            }
+            match errand {
+                Errand::End => desk.finish(now(began)),
+                Errand::Parcel(_) | Errand::Pause => desk.turn(now(began)),
+            }
+        };
+        let blank = Note { at: Millis(0), news: News::Test };
+        let thread = format!("alert-{}", channel.name());
+        let courier = Courier::start(&thread, vec![blank; QUEUE], LOOK, work);
+        Ok(Self {
+            name: channel.name().to_owned(),
+            level: channel.level.level(),
+            courier: courier.map_err(|e| named(e.to_string()))?,
+            books,
+            raised: Vec::with_capacity(RAISED),
+        })
+    }
+
+    fn tell(&mut self, note: Note) {
+        self.books.notes.fetch_add(1, Ordering::Relaxed);
+        // The parcel that comes back is only the permission to send one.
+        let handed = self.courier.blank().is_some_and(|_| self.courier.send(note).is_ok());
+        if !handed {
+            self.books.overrun.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A change of level: told at or above this channel's, and the first time below it again.
+    fn change(&mut self, report: &Report, at: Millis) {
+        let place = self.raised.iter().position(|symbol| *symbol == report.symbol);
+        if report.level >= self.level {
+            // Room was made for more symbols than the engine has rows.
+            if place.is_none() && self.raised.len() < RAISED {
+                self.raised.push(report.symbol);
+            }
+            self.tell(Note { at, news: News::Signal(*report) });
+        } else if let Some(place) = place {
+            self.raised.swap_remove(place);
+            self.tell(Note { at, news: News::Calm(*report) });
+        }
+    }
+}
+
+/// The thread's own clock: what is late is late by the wall, whatever a recording says.
+fn now(began: Instant) -> Now {
+    let mono = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Now { mono, wall: Millis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
+}
+
+/// The sink.
+pub struct Alerts {
+    lanes: Vec<Lane>,
+    watch: Watch,
+    redis: Option<Arc<Status>>,
+}
+
+impl Alerts {
+    /// Starts a thread for each channel. `redis` is how that sink is doing, where there is one.
+    ///
+    /// # Errors
+    /// When a channel's secret or certificates cannot be had, or the system gives no thread.
+    pub fn open(settings: &Settings, run: u64, redis: Option<Arc<Status>>) -> Result<Self, String> {
+        settings.check()?;
+        let lanes: Result<_, String> =
+            settings.channel.iter().map(|channel| Lane::start(channel, run)).collect();
+        let watch = Watch::new(settings.silence_s.saturating_mul(NS_PER_S));
+        Ok(Self { lanes: lanes?, watch, redis })
+    }
+
+    /// What became of the news of each channel, by name.
+    pub fn books(&self) -> impl Iterator<Item = (&str, &Books)> + '_ {
+        self.lanes.iter().map(|lane| (lane.name.as_str(), &*lane.books))
+    }
+}
+
+fn tell_all(lanes: &mut [Lane], note: Note) {
+    for lane in lanes {
+        lane.tell(note);
+    }
+}
+
+impl Sink for Alerts {
+    fn name(&self) -> &'static str {
+        "alert"
+    }
+
+    fn write(&mut self, now: Now, batch: &[Line]) {
+        for line in batch {
+            match line {
+                Line::Report(report) if report.kind == signal::Kind::Change => {
+                    let at = now.wall_of(report.at);
+                    self.lanes.iter_mut().for_each(|lane| lane.change(report, at));
+                }
+                Line::Report(_) => {}
+                Line::Event(event) => self.watch.hear(event),
+            }
+        }
+    }
+
+    fn turn(&mut self, now: Now) -> Turn {
+        if self.lanes.iter().all(|lane| lane.courier.is_done()) {
+            return Turn::Done;
+        }
+        let Self { lanes, watch, redis } = self;
+        watch.feeds(now.mono, |news| tell_all(lanes, Note { at: now.wall, news }));
+        // Before the first attempt nobody knows.
+        let tried = redis.as_ref().filter(|status| count(&status.attempts) > 0);
+        let news =
+            tried.and_then(|status| watch.redis(status.up.load(Ordering::Relaxed), now.mono));
+        if let Some(news) = news {
+            tell_all(lanes, Note { at: now.wall, news });
+        }
+        Turn::Idle
+    }
+
+    fn close(&mut self, _: Now) {
+        self.lanes.iter_mut().for_each(|lane| lane.courier.end());
+    }
+
+    fn ledger(&self, ledger: &mut Ledger) {
+        for (name, books) in self.books() {
+            for (count_name, n) in [
+                ("alert_notes", count(&books.notes)),
+                ("alert_delivered", count(&books.delivered)),
+                ("alert_waiting", books.waiting()),
+                ("alert_messages", count(&books.messages)),
+            ] {
+                ledger.add(&format!("{count_name}{{{name}}}"), n);
+            }
+            for (reason, lost) in [
+                ("refused", count(&books.refused)),
+                ("given_up", count(&books.given_up)),
+                ("overrun", count(&books.overrun)),
+            ] {
+                if lost > 0 {
+                    ledger.add(&format!("alert_lost{{{name},{reason}}}"), lost);
+                }
+            }
+        }
+    }
+}
