@@ -148,8 +148,21 @@ enum Command {
         #[arg(long, default_value_t = 40, value_name = "N")]
         events: usize,
     },
+    /// Tells people: tries the channels that are configured.
+    Alert {
+        /// What to do.
+        #[command(subcommand)]
+        what: AlertCommand,
+    },
     /// Checks the configuration; shows the plan and where each value came from.
     Check,
+}
+
+#[derive(Subcommand)]
+enum AlertCommand {
+    /// Sends one message to every channel and says what came of it.
+    #[command(after_help = "Example:\n  foreshock alert test --config foreshock.toml")]
+    Test,
 }
 
 const BACKTEST: &str = "\
@@ -358,6 +371,7 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         Command::Explain { signal, journal, events } => {
             run::explain::explain(&config, signal, &journal, events)
         }
+        Command::Alert { what: AlertCommand::Test } => run::alert::test(&config),
         Command::Check => run::check::check(&config, layers),
     }
 }

@@ -22,6 +22,7 @@ pub mod status;
 pub mod venues;
 pub mod record;
 pub mod restore;
+pub mod alert;
 
 /// Why the program ends with something other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]
