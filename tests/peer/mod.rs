@@ -108,7 +108,8 @@ fn raw_peer_on(address: &str, script: impl Fn(usize, TcpStream) + Send + Sync + 
     port
 }
 
-fn identity(certificate: Certificate, address: &str) -> (Arc<ServerConfig>, String) {
+/// A certificate for localhost and `address`, and the authority to trust.
+pub fn identity(certificate: Certificate, address: &str) -> (Arc<ServerConfig>, String) {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

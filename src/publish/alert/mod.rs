@@ -1,9 +1,9 @@
-//! Telling people: webhook, Telegram, Discord, Slack.
+//! Telling people: webhook, Telegram, Discord, Slack, e-mail.
 //!
 //! The sink looks at what passes and hands pieces of news ([`note`]) to one thread for each channel,
 //! through a bounded queue: it never waits, and what a full queue cannot take is counted and told. The
 //! thread gathers them ([`storm`]), sends and sends again ([`desk`]), in the form the place wants
-//! ([`channel`]), over HTTPS to a checked address ([`post`], [`address`]).
+//! ([`channel`]), over HTTPS ([`post`]) or SMTP ([`mail`]), to a checked address ([`address`]).
 //!
 //! A channel is told every change of a symbol at or above its level, the first one below it again,
 //! and feeds and Redis that fall silent or come back ([`watch`]). Nothing here counts as the publishing
@@ -12,6 +12,7 @@
 mod address;
 mod channel;
 mod desk;
+mod mail;
 mod message;
 mod note;
 mod post;
@@ -30,6 +31,7 @@ pub use self::settings::{Channel, Kind, Privacy, Settings, Threshold};
 pub use self::storm::SHOWN;
 
 use self::desk::{Carrier, Desk};
+use self::mail::Mail;
 use self::message::Message;
 use self::note::{News, Note};
 use self::post::Post;
@@ -53,25 +55,30 @@ const RAISED: usize = 2_048;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What makes the attempts of one channel.
-struct Way {
-    channel: Channel,
-    token: Option<Secret>,
-    run: u64,
-    post: Post,
+enum Way {
+    Post { channel: Channel, token: Option<Secret>, run: u64, post: Post },
+    Mail(Mail),
 }
 
 impl Way {
     fn open(channel: &Channel, run: u64) -> Result<Self, String> {
         let token = channel.secret()?;
         channel::ready(channel, token.as_ref())?;
-        Ok(Self { channel: channel.clone(), token, run, post: Post::new(channel)? })
+        if channel.kind == Kind::Mail {
+            return Mail::new(channel, token).map(Self::Mail);
+        }
+        Ok(Self::Post { channel: channel.clone(), token, run, post: Post::new(channel)? })
     }
 }
 
 impl Carrier for Way {
     fn carry(&mut self, message: &Message, again: bool) -> Outcome {
-        let Self { channel, token, run, post } = self;
-        post.post(&channel::request(channel, token.as_ref(), *run, message, again))
+        match self {
+            Self::Mail(mail) => mail.send(message, again),
+            Self::Post { channel, token, run, post } => {
+                post.post(&channel::request(channel, token.as_ref(), *run, message, again))
+            }
+        }
     }
 }
 
