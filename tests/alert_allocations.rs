@@ -1,0 +1,45 @@
+//! Alerts cost the publisher's thread no allocation, whatever becomes of them.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "support/counting.rs"]
+mod counting;
+
+use foreshock::event::{Body, Event, FeedState, Venue};
+use foreshock::output::Message;
+use foreshock::publish::Sink as _;
+use foreshock::publish::alert::{Alerts, QUEUE, Settings, count};
+use foreshock::signal::{Kind, Level, Report};
+use foreshock::symbol::Symbol;
+use foreshock::time::{NS_PER_S, Nanos, Now};
+
+/// Nobody listens there.
+const SETTINGS: &str = "[[channel]]\nkind = \"webhook\"\nname = \"a\"\nallow_private = true\n\
+                        url = \"https://127.0.0.1:1/\"\n[[channel]]\nkind = \"webhook\"\n\
+                        name = \"b\"\nurl = \"https://127.0.0.1:1/\"\n";
+
+#[test]
+fn telling_allocates_nothing() {
+    let settings: Settings = toml::from_str(SETTINGS).unwrap();
+    let mut sink = Alerts::open(&settings, 1, None).unwrap();
+    let symbols: Vec<Symbol> =
+        (0..50).map(|i| Symbol::parse(&format!("COIN{i}USDT")).unwrap()).collect();
+    let mut pass = |round: u64| {
+        for (i, symbol) in symbols.iter().enumerate() {
+            let now = Now { mono: Nanos(round * 60 * NS_PER_S + i as u64), ..Now::default() };
+            let low = (round + i as u64).is_multiple_of(3);
+            let level = if low { Level::None } else { Level::Extreme };
+            let kind = Kind::Change;
+            let report = Report { kind, level, ..Report::empty(*symbol, now.mono) };
+            let state = if low { FeedState::Down } else { FeedState::Live };
+            let body = Body::Feed { state, code: 0 };
+            let event = Event { body, venue: Venue::Okx, ..Event::tick(now.mono) };
+            sink.write(now, &[Message::Report(report), Message::Event(event)]);
+            sink.turn(now);
+        }
+    };
+    pass(0);
+    assert_eq!(counting::allocations(|| (1..40).for_each(&mut pass)), 0);
+    let (_, books) = sink.books().next().unwrap();
+    assert!(count(&books.notes) > 2 * QUEUE as u64, "{books:?}");
+    assert!(count(&books.overrun) > 0, "the queue was full: {books:?}");
+}
