@@ -447,6 +447,35 @@ fn s3_the_command_reaches_every_channel_and_no_secret_comes_out() {
 }
 
 #[test]
+fn a_replay_says_what_it_is() {
+    let server = server(|_| OK.to_owned());
+    let (config, env) = everyone(&server);
+    let mut events = "ts_ms,recv_ms,exchange,symbol,side,price,qty,notional_usd\n".to_owned();
+    // Ten quiet minutes, one liquidation in ten seconds, then eighty a second for five.
+    let quiet = (0..60).map(|i| 10_000 * i);
+    for ms in quiet.chain((0..400).map(|i| 600_000 + i * 25 / 2)).map(|ms| START_MS + ms) {
+        events += &format!("{ms},{ms},bybit,BTCUSDT,long,100000,1,100000\n");
+    }
+    let file = server.scratch.path().join("events.csv");
+    fs::write(&file, events).unwrap();
+    let output = foreshock(&["replay", file.to_str().unwrap()], &config, &server.scratch, &env);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let arrived = server.arrived();
+    for path in ["/hook", "/bot", "/discord", "/slack"] {
+        assert!(
+            arrived.iter().any(|one| one.path().starts_with(path)),
+            "{path}: {}",
+            text(&output)
+        );
+    }
+    for one in &arrived {
+        let said = one.body.get("text").or_else(|| one.body.get("content")).unwrap();
+        assert!(said.as_str().unwrap().starts_with("REPLAY "), "{said}");
+    }
+    assert!(!text(&output).contains(CANARY), "{}", text(&output));
+}
+
+#[test]
 fn s3_no_failure_repeats_a_secret() {
     let server = server(|n| match n {
         0 => answer("401 No", ""),

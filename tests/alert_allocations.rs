@@ -1,5 +1,5 @@
 //! Alerts cost the publisher's thread no allocation, whatever becomes of them.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/counting.rs"]
 mod counting;

@@ -110,7 +110,7 @@ fn clear(answer: impl Fn(&str) -> Option<&'static str> + Send + Sync + 'static) 
 fn starttls() -> Bench {
     let (heard, scratch) = (Heard::default(), Scratch::new("mail"));
     let list = heard.clone();
-    let (config, ca_pem) = peer::identity(Certificate::Good);
+    let (config, ca_pem) = peer::identity(Certificate::Good, "127.0.0.1");
     let port = peer::raw_peer(move |_, tcp: TcpStream| {
         if converse(&tcp, &list, true, |_| None).is_some() {
             list.0.lock().unwrap().push("(TLS)".to_owned());

@@ -23,7 +23,7 @@ pub fn test(config: &Config) -> Result<(), Failure> {
     let run = u64::try_from(clock.run()).unwrap_or(0);
     let mut failed = 0;
     for channel in channels {
-        let answer = tried(channel, run, clock.now().wall);
+        let answer = tried(channel, &config.alert.mark, run, clock.now().wall);
         failed += usize::from(answer.is_err());
         let words = answer.unwrap_or_else(|why| why);
         let line = format!("{} ({}): {words}", channel.name(), channel.kind.name());
@@ -36,8 +36,8 @@ pub fn test(config: &Config) -> Result<(), Failure> {
     }
 }
 
-fn tried(channel: &Channel, run: u64, at: Millis) -> Result<String, String> {
-    match alert::test(channel, run, at)? {
+fn tried(channel: &Channel, mark: &str, run: u64, at: Millis) -> Result<String, String> {
+    match alert::test(channel, mark, run, at)? {
         Outcome::Delivered => Ok("delivered".to_owned()),
         Outcome::Refused(why) => Err(format!("refused: {why}")),
         Outcome::Later { why, after: None, .. } => Err(why),

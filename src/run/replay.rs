@@ -56,8 +56,11 @@ pub fn replay(
     let sinks = vec![hash(&seal, out)?];
     let clock = Clock::of_recording(playback.begins());
     let ingest = Box::new(playback);
+    let mut config = config.clone();
+    // Nobody may take the past for the present.
+    config.alert.mark = "REPLAY".to_owned();
     let crew =
-        Pipeline { ingest, events, past: Past::default(), sinks }.start(config, clock, &stop)?;
+        Pipeline { ingest, events, past: Past::default(), sinks }.start(&config, clock, &stop)?;
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());
     if let Some(trouble) = trouble.get() {

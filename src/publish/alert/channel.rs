@@ -202,7 +202,7 @@ mod tests {
         let symbol = Symbol::parse(symbol).unwrap();
         let report = Report { symbol, ..sample(9) };
         storm.add(&Note { at: Millis(1_760_130_000_009), news: News::Signal(report) });
-        Message::new(7, 1, storm.due(Nanos(0)).unwrap(), Millis(1_760_130_000_100))
+        Message::new(7, 1, "", storm.due(Nanos(0)).unwrap(), Millis(1_760_130_000_100))
     }
 
     fn sent(kind: &str, token: &str, message: &Message) -> (Request, serde_json::Value) {

@@ -65,10 +65,22 @@ struct Pending {
     again: bool,
 }
 
+/// What stands on a desk.
+#[derive(Clone, Debug)]
+pub struct Plate {
+    /// The channel's name.
+    pub name: String,
+    /// The run.
+    pub run: u64,
+    /// A word before every message.
+    pub mark: String,
+    /// The rest after each message, ns.
+    pub every_ns: u64,
+}
+
 /// A channel's desk.
 pub struct Desk<C> {
-    name: String,
-    run: u64,
+    plate: Plate,
     carrier: C,
     storm: Storm,
     pending: Option<Pending>,
@@ -80,21 +92,12 @@ pub struct Desk<C> {
 }
 
 impl<C: Carrier> Desk<C> {
-    /// The desk of the channel `name`, which rests `every_ns` after each message. What is wrong, and
-    /// that it is well again, goes to `say`, once.
-    pub fn new(
-        name: &str,
-        run: u64,
-        every_ns: u64,
-        carrier: C,
-        books: Arc<Books>,
-        say: fn(&str),
-    ) -> Self {
+    /// What is wrong, and that it is well again, goes to `say`, once.
+    pub fn new(plate: Plate, carrier: C, books: Arc<Books>, say: fn(&str)) -> Self {
         Self {
-            name: name.to_owned(),
-            run,
             carrier,
-            storm: Storm::new(every_ns),
+            storm: Storm::new(plate.every_ns),
+            plate,
             pending: None,
             books,
             messages: 0,
@@ -140,7 +143,8 @@ impl<C: Carrier> Desk<C> {
 
     fn begin(&mut self, group: Group, now: Now) {
         self.messages += 1;
-        let message = Message::new(self.run, self.messages, group, now.wall);
+        let message =
+            Message::new(self.plate.run, self.messages, &self.plate.mark, group, now.wall);
         let due = now.mono;
         self.attempt(Pending { message, attempts: 0, due, asked: false, again: false }, now);
     }
@@ -183,14 +187,14 @@ impl<C: Carrier> Desk<C> {
     fn ill(&mut self, why: &str, then: &str) {
         if self.trouble != why {
             why.clone_into(&mut self.trouble);
-            (self.say)(&format!("alert {}: {why}; {then}", self.name));
+            (self.say)(&format!("alert {}: {why}; {then}", self.plate.name));
         }
     }
 
     fn well(&mut self) {
         if !self.trouble.is_empty() {
             self.trouble.clear();
-            (self.say)(&format!("alert {}: delivered again", self.name));
+            (self.say)(&format!("alert {}: delivered again", self.plate.name));
         }
     }
 }
@@ -234,7 +238,8 @@ mod tests {
     fn desk(outcomes: impl Into<VecDeque<Outcome>>) -> (Desk<Script>, Arc<Books>, Tried) {
         let (books, tried) = (Arc::new(Books::default()), Tried::default());
         let script = Script(outcomes.into(), Rc::clone(&tried));
-        (Desk::new("t", 7, NS_PER_S, script, Arc::clone(&books), |_| ()), books, tried)
+        let plate = Plate { name: "t".into(), run: 7, mark: String::new(), every_ns: NS_PER_S };
+        (Desk::new(plate, script, Arc::clone(&books), |_| ()), books, tried)
     }
 
     fn take(desk: &mut Desk<Script>, books: &Books, n: u64) {

@@ -22,10 +22,11 @@ pub struct Message {
 }
 
 impl Message {
-    /// The message number `n` of a run.
+    /// The message number `n` of a run, its text after the word `mark` where there is one.
     #[must_use]
-    pub fn new(run: u64, n: u64, group: Group, at: Millis) -> Self {
-        let text = text(&group, at);
+    pub fn new(run: u64, n: u64, mark: &str, group: Group, at: Millis) -> Self {
+        let space = if mark.is_empty() { "" } else { " " };
+        let text = format!("{mark}{space}{}", text(&group, at));
         Self { key: format!("{run}-{n}"), text, group, at }
     }
 
@@ -47,7 +48,7 @@ impl Message {
 fn text(group: &Group, at: Millis) -> String {
     let mut out = String::new();
     if group.total() > 1 {
-        let _ = write!(out, "{} messages:", group.total());
+        let _ = write!(out, "{} changes:", group.total());
         for (i, (word, n)) in group.counts().iter().enumerate() {
             let _ = write!(out, "{} {n} {word}", if i == 0 { "" } else { "," });
         }
@@ -96,7 +97,13 @@ mod tests {
             storm.add(&Note { at: Millis(1_000_000), news: News::Signal(sample(seq)) });
         }
         storm.miss(missed);
-        Message::new(7, 3, storm.due(Nanos(0)).unwrap(), Millis(at))
+        Message::new(
+            7,
+            3,
+            if notes > 1 { "X" } else { "" },
+            storm.due(Nanos(0)).unwrap(),
+            Millis(at),
+        )
     }
 
     #[test]
@@ -109,7 +116,7 @@ mod tests {
     #[test]
     fn many_are_counted_and_what_was_not_delivered_is_said() {
         let text = message(12, 4, 1_000_500).text;
-        assert!(text.starts_with("12 messages: 12 ALERT\nALERT 64 %"), "{text}");
+        assert!(text.starts_with("X 12 changes: 12 ALERT\nALERT 64 %"), "{text}");
         assert!(text.ends_with("and 7 more\n4 earlier ones were not delivered"), "{text}");
         assert_eq!(text.lines().count(), 8);
     }

@@ -30,7 +30,7 @@ pub use self::post::Outcome;
 pub use self::settings::{Channel, Kind, Privacy, Settings, Threshold};
 pub use self::storm::SHOWN;
 
-use self::desk::{Carrier, Desk};
+use self::desk::{Carrier, Desk, Plate};
 use self::mail::Mail;
 use self::message::Message;
 use self::note::{News, Note};
@@ -86,12 +86,12 @@ impl Carrier for Way {
 ///
 /// # Errors
 /// Why the channel cannot be used at all.
-pub fn test(channel: &Channel, run: u64, at: Millis) -> Result<Outcome, String> {
+pub fn test(channel: &Channel, mark: &str, run: u64, at: Millis) -> Result<Outcome, String> {
     let mut way = Way::open(channel, run)?;
     let mut storm = Storm::new(0);
     storm.add(&Note { at, news: News::Test });
     let group = storm.due(Nanos(0)).unwrap_or_default();
-    Ok(way.carry(&Message::new(run, 1, group, at), false))
+    Ok(way.carry(&Message::new(run, 1, mark, group, at), false))
 }
 
 /// One channel, as the sink sees it.
@@ -105,13 +105,14 @@ struct Lane {
 }
 
 impl Lane {
-    fn start(channel: &Channel, run: u64) -> Result<Self, String> {
+    fn start(channel: &Channel, run: u64, mark: &str) -> Result<Self, String> {
         let named = |e: String| format!("channel {}: {e}", channel.name());
         let way = Way::open(channel, run).map_err(named)?;
         let books = Arc::new(Books::default());
         let say = |line: &str| eprintln!("{line}");
-        let every_ns = channel.every_ns();
-        let mut desk = Desk::new(channel.name(), run, every_ns, way, Arc::clone(&books), say);
+        let (name, every_ns) = (channel.name().to_owned(), channel.every_ns());
+        let plate = Plate { name, run, mark: mark.to_owned(), every_ns };
+        let mut desk = Desk::new(plate, way, Arc::clone(&books), say);
         let began = Instant::now();
         let work = move |errand: Errand<'_, Note>| {
             if let Errand::Parcel(note) = &errand {
@@ -180,8 +181,8 @@ impl Alerts {
     /// When a channel's secret or certificates cannot be had, or the system gives no thread.
     pub fn open(settings: &Settings, run: u64, redis: Option<Arc<Status>>) -> Result<Self, String> {
         settings.check()?;
-        let lanes: Result<_, String> =
-            settings.channel.iter().map(|channel| Lane::start(channel, run)).collect();
+        let start = |channel| Lane::start(channel, run, &settings.mark);
+        let lanes: Result<_, String> = settings.channel.iter().map(start).collect();
         let watch = Watch::new(settings.silence_s.saturating_mul(NS_PER_S));
         Ok(Self { lanes: lanes?, watch, redis })
     }

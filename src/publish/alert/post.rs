@@ -205,9 +205,9 @@ mod tests {
         answered(answer.body(Body::builder().data(body.as_bytes().to_vec())).unwrap())
     }
 
-    fn after(outcome: &Outcome) -> Option<u64> {
+    fn after(outcome: &Outcome) -> Option<u128> {
         match outcome {
-            Outcome::Later { after, .. } => after.map(|after| after.as_millis() as u64),
+            Outcome::Later { after, .. } => after.map(|after| after.as_millis()),
             other => panic!("{other:?}"),
         }
     }

@@ -11,6 +11,8 @@ use crate::time::NS_PER_S;
 
 /// Most channels; each has a thread.
 const CHANNELS_MAX: usize = 16;
+/// Longest mark, bytes.
+const MARK_MAX: usize = 40;
 
 /// Who is told what.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,13 +20,15 @@ const CHANNELS_MAX: usize = 16;
 pub struct Settings {
     /// A feed, or Redis, is said to be silent after this many seconds.
     pub silence_s: u64,
+    /// A word before every message, such as the name of the machine.
+    pub mark: String,
     /// The channels.
     pub channel: Vec<Channel>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { silence_s: 10, channel: Vec::new() }
+        Self { silence_s: 10, mark: String::new(), channel: Vec::new() }
     }
 }
 
@@ -42,6 +46,9 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         if !(1..=3_600).contains(&self.silence_s) {
             return Err(format!("silence_s = {}: 1 to 3600", self.silence_s));
+        }
+        if self.mark.len() > MARK_MAX || self.mark.chars().any(char::is_control) {
+            return Err(format!("mark: at most {MARK_MAX} bytes, without control characters"));
         }
         if self.channel.len() > CHANNELS_MAX {
             return Err(format!("{} channels: at most {CHANNELS_MAX}", self.channel.len()));
