@@ -40,12 +40,12 @@ pub struct Request {
 pub fn ready(channel: &Channel, token: Option<&Secret>) -> Result<(), String> {
     let needed = || format!("no secret: set {} or token_file", channel.variable());
     match channel.kind {
-        Kind::Webhook => Ok(()),
+        Kind::Webhook if !channel.url.is_empty() => Ok(()),
         Kind::Mail if channel.user.is_empty() => Ok(()),
         Kind::Mail => token.map(drop).ok_or_else(needed),
         Kind::Telegram if is_bot_token(token.ok_or_else(needed)?) => Ok(()),
         Kind::Telegram => Err("the secret is not a bot's token".to_owned()),
-        Kind::Discord | Kind::Slack => {
+        Kind::Webhook | Kind::Discord | Kind::Slack => {
             let url = token.ok_or_else(needed)?;
             https(url.reveal()).map(drop).map_err(|e| format!("the secret: {e}"))
         }
@@ -76,9 +76,11 @@ pub fn request(
         Kind::Telegram => (telegram_url(&channel.url, secret), telegram(&channel.chat, &text)),
         Kind::Discord => (secret.to_owned(), discord(&text)),
         Kind::Slack => (secret.to_owned(), slack(&text)),
+        Kind::Webhook if channel.url.is_empty() => (secret.to_owned(), webhook(run, message)),
         Kind::Webhook | Kind::Mail => (channel.url.clone(), webhook(run, message)),
     };
-    let bearer = token.filter(|_| channel.kind == Kind::Webhook).cloned();
+    let bears = channel.kind == Kind::Webhook && !channel.url.is_empty();
+    let bearer = token.filter(|_| bears).cloned();
     Request { url: Secret::new(url), bearer, key: message.key.clone(), body }
 }
 
@@ -273,6 +275,11 @@ mod tests {
         }
         assert_eq!(ready(&channel("telegram"), Some(&Secret::new(BOT))), Ok(()));
         assert_eq!(ready(&channel("webhook"), None), Ok(()));
+        let hidden = Channel { url: String::new(), ..channel("webhook") };
+        assert!(ready(&hidden, None).is_err() && ready(&hidden, Some(&Secret::new("x"))).is_err());
+        let url = Secret::new("https://h.example/hidden");
+        let request = request(&hidden, Some(&url), 7, &message("BTCUSDT"), false);
+        assert!(request.url == url && request.bearer.is_none());
     }
 
     #[test]

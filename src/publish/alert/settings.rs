@@ -137,7 +137,8 @@ pub enum Privacy {
 
 /// One channel. Its secret is no setting: it comes from `FORESHOCK_ALERT_<NAME>_TOKEN` or from
 /// `token_file`. For Telegram that is the bot's token, for Discord and Slack the webhook's URL, for a
-/// webhook what goes into `Authorization: Bearer`, for mail the password.
+/// webhook what goes into `Authorization: Bearer` (or the whole URL, where `url` is empty), for mail the
+/// password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Channel {
@@ -232,10 +233,11 @@ impl Channel {
 
     fn check_url(&self) -> Result<(), String> {
         match self.kind {
-            Kind::Webhook => https(&self.url).map(drop),
-            Kind::Telegram if self.url.is_empty() => Ok(()),
-            Kind::Telegram => https(&self.url).map(drop),
-            Kind::Discord | Kind::Slack if self.url.is_empty() => Ok(()),
+            // The secret is the URL, or the usual server is meant.
+            Kind::Webhook | Kind::Telegram | Kind::Discord | Kind::Slack if self.url.is_empty() => {
+                Ok(())
+            }
+            Kind::Webhook | Kind::Telegram => https(&self.url).map(drop),
             Kind::Discord | Kind::Slack => {
                 Err(format!("it is a secret: set {} or token_file", self.variable()))
             }
@@ -320,7 +322,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_in_words() {
         for (text, words) in [
-            ("kind = \"webhook\"", "url: not a URL"),
+            ("kind = \"webhook\"\nurl = \"h/x\"", "only https"),
             ("kind = \"webhook\"\nurl = \"http://h/x\"", "only https"),
             ("kind = \"telegram\"", "chat: a number"),
             ("kind = \"telegram\"\nchat = \"1&text=x\"", "chat: a number"),
