@@ -322,7 +322,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_in_words() {
         for (text, words) in [
-            ("kind = \"webhook\"\nurl = \"h/x\"", "only https"),
+            ("kind = \"webhook\"\nurl = \"h/x\"", "url: not a URL"),
             ("kind = \"webhook\"\nurl = \"http://h/x\"", "only https"),
             ("kind = \"telegram\"", "chat: a number"),
             ("kind = \"telegram\"\nchat = \"1&text=x\"", "chat: a number"),
