@@ -10,6 +10,7 @@
 //!  socket ─▶ frame ─▶ JSON ─▶ Event ═ring═▶ windows ─▶ kinematics ═ring═▶ batch ─▶ Redis
 //!  file   ┘                  (64 B)        ─▶ risk ─▶ signal      Output           ├▶ journal
 //!                                                                 (64 B)           ├▶ console
+//!                                                                                  ├▶ alerts
 //!                                                                                  └▶ latency
 //! ```
 //!

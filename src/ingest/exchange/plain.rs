@@ -23,8 +23,8 @@ pub fn fill<'t>(frame: &'t [u8], nodes: &mut Vec<Node<'t>>) -> Option<()> {
     let text = std::str::from_utf8(frame).ok()?;
     let mut plain = Plain { text, bytes: text.as_bytes(), at: 0, nodes };
     match plain.next()? {
-        b'{' => plain.object(DEPTH)?,
-        b'[' => plain.array(DEPTH)?,
+        b'{' => plain.inside::<true>(DEPTH)?,
+        b'[' => plain.inside::<false>(DEPTH)?,
         _ => return None,
     }
     (plain.at == frame.len()).then_some(())
@@ -46,7 +46,7 @@ impl Plain<'_, '_> {
     }
 
     #[inline]
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    fn require(&mut self, byte: u8) -> Option<()> {
         (self.next()? == byte).then_some(())
     }
 
@@ -58,52 +58,33 @@ impl Plain<'_, '_> {
         is_next
     }
 
-    /// The rest of an object whose brace has been read; `depth` more may open, itself included.
-    fn object(&mut self, depth: usize) -> Option<()> {
+    /// The rest of an object (`KEYED`) or array whose bracket has been read; `depth` more may open,
+    /// itself included.
+    fn inside<const KEYED: bool>(&mut self, depth: usize) -> Option<()> {
+        let close = if KEYED { b'}' } else { b']' };
         let depth = depth.checked_sub(1)?;
         let place = self.nodes.len();
-        self.nodes.push(Node::Object { len: 0, count: 0 });
-        if self.passes(b'}') {
+        self.nodes.push(container::<KEYED>(0, 0));
+        if self.passes(close) {
             return Some(());
         }
         let mut len = 0;
         loop {
-            self.expect(b'"')?;
-            self.string()?;
-            self.expect(b':')?;
+            if KEYED {
+                self.require(b'"')?;
+                self.string()?;
+                self.require(b':')?;
+            }
             self.value(depth)?;
             len += 1;
             match self.next()? {
                 b',' => {}
-                b'}' => break,
+                byte if byte == close => break,
                 _ => return None,
             }
         }
         let count = self.nodes.len() - place - 1;
-        *self.nodes.get_mut(place)? = Node::Object { len, count };
-        Some(())
-    }
-
-    /// The rest of an array whose bracket has been read.
-    fn array(&mut self, depth: usize) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        let place = self.nodes.len();
-        self.nodes.push(Node::Array { len: 0, count: 0 });
-        if self.passes(b']') {
-            return Some(());
-        }
-        let mut len = 0;
-        loop {
-            self.value(depth)?;
-            len += 1;
-            match self.next()? {
-                b',' => {}
-                b']' => break,
-                _ => return None,
-            }
-        }
-        let count = self.nodes.len() - place - 1;
-        *self.nodes.get_mut(place)? = Node::Array { len, count };
+        *self.nodes.get_mut(place)? = container::<KEYED>(len, count);
         Some(())
     }
 
@@ -111,8 +92,8 @@ impl Plain<'_, '_> {
     fn value(&mut self, depth: usize) -> Option<()> {
         match self.next()? {
             b'"' => self.string(),
-            b'{' => self.object(depth),
-            b'[' => self.array(depth),
+            b'{' => self.inside::<true>(depth),
+            b'[' => self.inside::<false>(depth),
             digit @ b'0'..=b'9' => self.number(digit),
             b't' => self.word("rue", StaticNode::Bool(true)),
             b'f' => self.word("alse", StaticNode::Bool(false)),
@@ -137,7 +118,7 @@ impl Plain<'_, '_> {
             self.at += 1;
         }
         let text = self.text.get(from..self.at)?;
-        self.expect(b'"')?;
+        self.require(b'"')?;
         self.nodes.push(Node::String(text));
         Some(())
     }
@@ -168,6 +149,10 @@ impl Plain<'_, '_> {
         self.nodes.push(Node::Static(node));
         Some(())
     }
+}
+
+fn container<const KEYED: bool>(len: usize, count: usize) -> Node<'static> {
+    if KEYED { Node::Object { len, count } } else { Node::Array { len, count } }
 }
 
 /// The high bit of each byte at which a plain string may end: a quote, a backslash, a control
