@@ -86,18 +86,9 @@ const ROOMS: [Rule; 7] = [
     },
 ];
 
-/// The doors stand between the rooms and may name none of them.
-const DOORS: [&str; 9] = [
-    "time.rs",
-    "symbol.rs",
-    "event.rs",
-    "signal.rs",
-    "output.rs",
-    "record.rs",
-    "stage.rs",
-    "ring.rs",
-    "ledger.rs",
-];
+/// The doors stand between the rooms and may name none of them: whatever is not one of these.
+const NO_DOORS: [&str; 8] =
+    ["ingest/", "engine/", "publish/", "run/", "simulate/", "config.rs", "lib.rs", "main.rs"];
 const ROOM_NAMES: &[&str] = &[
     "crate::ingest",
     "crate::engine",
@@ -137,6 +128,7 @@ fn a_planted_offence_is_named_with_file_and_line() {
         ("publish/redis.rs", "use crate::ingest::Frame;"),
         ("simulate/market.rs", "use crate::run::Clock;"),
         ("event.rs", "use crate::engine::Engine;"),
+        ("record/reader.rs", "use crate::engine::Engine;"),
     ] {
         assert_eq!(offences(file, line).len(), 1, "{file}: {line}");
     }
@@ -152,7 +144,8 @@ fn unsafe_code_is_forbidden_in_the_library() {
 
 /// What a file says that its room forbids, one line each: `src/file:line: word: reason`.
 fn offences(name: &str, text: &str) -> Vec<String> {
-    let doors = DOORS.contains(&name).then_some((ROOM_NAMES, "a door names no room"));
+    let is_door = !NO_DOORS.iter().any(|room| name.starts_with(room));
+    let doors = is_door.then_some((ROOM_NAMES, "a door names no room"));
     let rooms = ROOMS.iter().filter(|rule| name.starts_with(rule.room));
     let rules: Vec<_> = rooms.map(|rule| (rule.banned, rule.why)).chain(doors).collect();
     let code = text.lines().enumerate().take_while(|(_, line)| !line.contains("#[cfg(test)]"));
