@@ -15,7 +15,8 @@
 //! ```
 //!
 //! * What passes through the doors: [`time`], [`symbol`], [`event`], [`signal`], [`output`];
-//!   how work is done: [`stage`] (take a turn), [`ring`] (bounded, counted), [`ledger`] (the books).
+//!   how work is done: [`stage`] (take a turn), [`ring`] (bounded, counted), [`ledger`] (the books),
+//!   [`https`] (asked for off the hot path).
 //! * [`ingest`] turns bytes into events. It knows venues and nothing of risk.
 //! * [`engine`] is arithmetic: no clock, no I/O, no lock, no allocation after start.
 //! * [`publish`] tells the world. It knows sinks and nothing of venues' formats.
@@ -36,6 +37,7 @@ pub mod record;
 pub mod stage;
 pub mod ring;
 pub mod ledger;
+pub mod https;
 pub mod ingest;
 pub mod engine;
 pub mod publish;

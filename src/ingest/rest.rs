@@ -3,15 +3,15 @@
 //! One request, one answer or one line saying why not: no redirect is followed, anything but 2xx is
 //! an error, every wait is bounded. May wait: never called from a stage.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsConfigBuilder};
+use ureq::tls::RootCerts;
 use ureq::{Agent, Body};
 
 use super::dial::{certificates, http_hint};
 use super::exchange::{Exchange, Listing};
 use super::instrument::{Instrument, Instruments};
+use crate::https;
 
 const CONNECT: Duration = Duration::from_secs(3);
 const WHOLE: Duration = Duration::from_secs(20);
@@ -36,8 +36,7 @@ impl Rest {
         let extra = certificates(pem)?;
         let mut agents = vec![agent(RootCerts::WebPki)];
         if !extra.is_empty() {
-            let owned = extra.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            agents.insert(0, agent(RootCerts::Specific(Arc::new(owned))));
+            agents.insert(0, agent(https::roots(&extra)));
         }
         Ok(Self { agents })
     }
@@ -135,22 +134,7 @@ fn whole(
 }
 
 fn agent(roots: RootCerts) -> Agent {
-    let tls: TlsConfigBuilder = TlsConfig::builder()
-        .root_certs(roots)
-        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let config = Agent::config_builder()
-        .tls_config(tls.build())
-        .https_only(true)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .proxy(None)
-        // A few requests at the start: a connection kept for another is only one more that can fail.
-        .max_idle_connections(0)
-        .user_agent(concat!("foreshock/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(CONNECT))
-        .timeout_global(Some(WHOLE));
-    config.build().new_agent()
+    https::config(roots, CONNECT, WHOLE).new_agent()
 }
 
 fn ask(

@@ -5,19 +5,19 @@
 //! anything else is a refusal. The address is looked at before the connection is made ([`super::address`]).
 //! No outcome ever repeats the URL: it may hold a token.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use tungstenite::http::{HeaderMap, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::tls::RootCerts;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error, Timeout};
 
 use super::address::{Checked, Refused};
 use super::channel::Request;
 use super::settings::Channel;
+use crate::https;
 use crate::publish::redis::Foreign;
 
 const CONNECT: Duration = Duration::from_secs(2);
@@ -57,23 +57,7 @@ impl Post {
     /// # Errors
     /// When its certificates cannot be read.
     pub fn new(channel: &Channel) -> Result<Self, String> {
-        let roots = roots(channel)?;
-        let tls = TlsConfig::builder()
-            .root_certs(roots)
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let config = Agent::config_builder()
-            .tls_config(tls.build())
-            .https_only(true)
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .max_idle_connections(0)
-            .user_agent(concat!("foreshock/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(CONNECT))
-            .timeout_resolve(Some(CONNECT))
-            .timeout_global(Some(WHOLE))
-            .build();
+        let config = https::config(roots(channel)?, CONNECT, WHOLE);
         let resolver = Checked::new(channel.allow_private);
         Ok(Self { agent: Agent::with_parts(config, DefaultConnector::default(), resolver) })
     }
@@ -98,14 +82,8 @@ impl Post {
 
 /// The certificates that are believed: those of the file, or the built-in ones.
 fn roots(channel: &Channel) -> Result<RootCerts, String> {
-    let pem = ca_pem(channel)?;
-    Ok(match pem {
-        None => RootCerts::WebPki,
-        Some(ders) => {
-            let owned = ders.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            RootCerts::Specific(Arc::new(owned))
-        }
-    })
+    let own = ca_pem(channel)?;
+    Ok(own.map_or(RootCerts::WebPki, |certificates| https::roots(&certificates)))
 }
 
 /// The certificates of the channel's file; `None` without one.
