@@ -3,8 +3,9 @@
 //!
 //! `tests/autobahn/run.sh` starts the server, over ws and over wss, and then this. Without it there is
 //! nobody to talk to, and the test says so. A WebSocket of ours holds back no more than 64 KiB that it
-//! has to send and takes no message above 1 MiB. The echo needs the first limit lifted, the largest
-//! cases the second too; `FORESHOCK_AUTOBAHN_LIMITS=1` keeps the second and shows what it refuses.
+//! has to send and takes no message above 1 MiB, nor one in crumbs. The echo needs the first limit
+//! lifted, the largest cases the others too; `FORESHOCK_AUTOBAHN_LIMITS=1` keeps those and shows what
+//! they refuse.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
@@ -36,6 +37,9 @@ impl Fuzzer {
                 limits.max_frame_size = None;
             }
         });
+        if !self.keeps_limits {
+            opened.socket.get_mut().pipe_mut().parts_mut().spare(u64::MAX);
+        }
         opened
     }
 

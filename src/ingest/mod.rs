@@ -20,6 +20,7 @@ pub mod line;
 pub mod twins;
 pub mod coverage;
 pub mod content;
+pub mod parts;
 pub mod wire;
 pub mod resolve;
 pub mod dial;

@@ -1,9 +1,7 @@
 //! The thin I/O around a [`Line`]: what it orders is done here, what happens here it is told.
 //!
 //! Each turn asks the kernel whether anything is readable, and reads only then, at most so many bytes
-//! from each of the line's connections. They are taken in portions, and a portion that is mostly not
-//! messages ends the turn and makes the next one small: two bytes make an empty fragment, and thousands
-//! of them cost more than what they carry. What has to wait happens on a dial thread.
+//! from each of the line's connections. What has to wait happens on a dial thread.
 
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
@@ -22,6 +20,7 @@ use super::dial::{Answer, Call, Dialer, Endpoint, Opened};
 use super::exchange::{Control, Exchange, Route, Verdict};
 use super::instrument::Instruments;
 use super::line::{Line, Loss, Order, Plan, Refusal, Say, Slot};
+use super::parts::Fault;
 use super::settings::{Settings, minute_of_day};
 use super::source::{FeedChange, Heard, Read, Source};
 use super::twins::link_of;
@@ -30,13 +29,6 @@ use crate::event::Completeness;
 use crate::ledger::Ledger;
 use crate::time::{NS_PER_MS, Nanos, Now};
 
-/// Bytes that may come without completing one message: the largest, and the headers of its parts.
-const UNFINISHED_MAX: u64 = (1 << 20) + (1 << 18);
-/// Bytes taken at once, and after a portion that was not worth it.
-const PORTION: usize = 4 * 1024;
-const SMALL_PORTION: usize = 1024;
-/// This part of a portion must be messages for the turn to go on.
-const WORTH: u64 = 4;
 /// A dialer that is busy is asked again after this.
 const BUSY: u64 = 100 * NS_PER_MS;
 /// Refusals that are read for their words; later ones are counted.
@@ -143,10 +135,6 @@ struct Open {
     ready: bool,
     /// Something of ours has not left yet.
     unsent: bool,
-    /// Bytes taken when the last message was complete.
-    finished: u64,
-    /// Bytes to take at once.
-    portion: usize,
 }
 
 /// What one read of the library came to.
@@ -284,39 +272,13 @@ impl Socket {
         most: usize,
         take: &mut dyn FnMut(Frame<'_>) -> Heard,
     ) -> usize {
-        let (mut given, mut left) = (0, self.read_budget);
-        while given < most && left > 0 {
-            let Some(open) = self.place(slot) else { break };
-            let portion = left.min(open.portion);
-            let before = self.bytes;
-            given += self.portion(slot, now, (portion, most - given), take);
-            let is_worth = (self.bytes - before) * WORTH >= portion as u64;
-            if let Some(open) = self.place(slot) {
-                open.portion = if is_worth { PORTION } else { SMALL_PORTION };
-            }
-            if !is_worth {
-                break;
-            }
-            left -= portion;
-        }
-        given
-    }
-
-    /// Takes at most so many bytes, and gives at most so many frames.
-    fn portion(
-        &mut self,
-        slot: Slot,
-        now: Now,
-        (bytes, most): (usize, usize),
-        take: &mut dyn FnMut(Frame<'_>) -> Heard,
-    ) -> usize {
         let (venue, line) = (self.line.plan().venue, self.line.plan().line);
         let link = link_of(line, self.line.number(slot));
         let Some(open) = self.open.get_mut(slot).and_then(Option::as_mut) else { return 0 };
         if !open.ready {
             return 0;
         }
-        open.socket.get_mut().pipe_mut().allow(bytes);
+        open.socket.get_mut().pipe_mut().allow(self.read_budget);
         let mut given = 0;
         while given < most {
             let message = match open.next() {
@@ -439,22 +401,14 @@ impl Source for Socket {
 impl Open {
     fn new(socket: WebSocket<Wire>) -> Self {
         // Frames may have come with the upgrade, before any edge the poll could see.
-        Self { socket, ready: true, unsent: false, finished: 0, portion: PORTION }
+        Self { socket, ready: true, unsent: false }
     }
 
     fn next(&mut self) -> Part {
-        let taken = |open: &Self| open.socket.get_ref().pipe().taken();
         match self.socket.read() {
-            Ok(message) => {
-                self.finished = taken(self);
-                Part::Message(message)
-            }
+            Ok(message) => Part::Message(message),
             Err(Error::Io(e)) if e.kind() == ErrorKind::WouldBlock => {
                 self.ready = !self.socket.get_ref().pipe().is_dry();
-                if taken(self) - self.finished > UNFINISHED_MAX {
-                    let why = "abuse: 1.25 MiB without a complete message";
-                    return Part::Over(Loss::down("abuse", why));
-                }
                 Part::Nothing
             }
             Err(e) => Part::Over(loss_of(&e)),
@@ -504,6 +458,9 @@ fn loss_of(error: &Error) -> Loss {
 }
 
 fn io_loss(error: &io::Error) -> Loss {
+    if let Some(fault) = error.get_ref().and_then(|inner| inner.downcast_ref::<Fault>()) {
+        return Loss::down(fault.name(), format!("{}: {fault}", fault.name()));
+    }
     match error.kind() {
         ErrorKind::ConnectionReset | ErrorKind::BrokenPipe => {
             Loss::down("reset", "connection reset")
@@ -525,9 +482,9 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// Plays a line to a server that sends `bytes`, until `n` messages or the end; gives the most bytes
-    /// that one turn took from the kernel, after the first.
-    fn most_in_a_turn(bytes: Vec<u8>, n: u64) -> u64 {
+    /// Plays a line to a server that sends `bytes`, until `n` messages or the end; gives how many came and
+    /// the most bytes that one turn took from the kernel, after the first.
+    fn played(bytes: Vec<u8>, n: u64) -> (u64, u64) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("ws://{}/", listener.local_addr().unwrap());
         thread::spawn(move || {
@@ -565,20 +522,24 @@ mod tests {
             most = if before == 0 { 0 } else { most.max(after.saturating_sub(before)) };
             before = after;
         }
-        most
+        (socket.frames, most)
     }
 
     #[test]
-    fn f9_a_turn_that_brings_no_messages_is_a_short_one() {
-        let empty = [&[0x01, 0][..], &[0x00, 0].repeat(1_200_000)].concat();
-        assert!(most_in_a_turn(empty, 1) <= SMALL_PORTION as u64);
-        let one_in_each =
-            [&[0x81, 1, b'x', 0x01, 0][..], &[0x00, 0].repeat(999), &[0x80, 0]].concat();
-        let mixed = one_in_each.repeat(500);
-        assert!(most_in_a_turn(mixed, 1_000) <= SMALL_PORTION as u64);
+    fn f9_a_turn_takes_no_more_than_its_budget() {
         let useful = [&[0x81, 100][..], &[b'x'; 100]].concat().repeat(10_000);
-        let most = most_in_a_turn(useful, 10_000);
-        assert!((PORTION as u64 + 1..=16 * 1024).contains(&most), "{most}");
+        let (frames, most) = played(useful, 10_000);
+        assert_eq!(frames, 10_000);
+        assert!((1..=16 * 1024).contains(&most), "{most}");
+    }
+
+    #[test]
+    fn f9_f12_messages_before_a_frame_that_must_not_be_are_heard() {
+        let empty_parts = [&[0x01, 0][..], &[0x00, 0].repeat(100_000)].concat();
+        for bad in [&empty_parts[..], &[0xc1, 5], &[0x81, 0x81]] {
+            let good = [0x81, 1, b'x'].repeat(500);
+            assert_eq!(played([&good, bad].concat(), 501).0, 500);
+        }
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //!
 //! The same stream is used twice. While it is dialled, on a thread that may wait, every read and
 //! write ends at one absolute deadline, so that a peer which drips bytes gains no time. Once handed to
-//! the reader it never waits, and each turn may take only so many bytes from the kernel: bounding it
-//! below the WebSocket bounds also what a flood of empty fragments can cost.
+//! the reader it never waits, and each turn may take only so many bytes from the kernel. What passes is
+//! followed by [`Parts`]: a frame that must not be is an error here, before the library sees it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
+
+use super::parts::Parts;
 
 /// Data that the peer does not acknowledge for this long ends the connection.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(4);
@@ -26,6 +28,8 @@ pub struct Pipe {
     allowance: usize,
     /// The same after decryption: one record of TLS is up to 16 KiB, and comes at once.
     plain: usize,
+    /// The frames in it, after decryption.
+    parts: Parts,
     taken: u64,
     dry: bool,
 }
@@ -46,6 +50,7 @@ impl Pipe {
             deadline: Some(deadline),
             allowance: usize::MAX,
             plain: usize::MAX,
+            parts: Parts::default(),
             taken: 0,
             dry: false,
         })
@@ -75,6 +80,29 @@ impl Pipe {
     #[must_use]
     pub fn is_dry(&self) -> bool {
         self.dry
+    }
+
+    /// The frames that pass.
+    pub fn parts_mut(&mut self) -> &mut Parts {
+        &mut self.parts
+    }
+
+    /// An error once a frame came that must not. While dialling everything passes: what came with the
+    /// upgrade is judged at the first read after it.
+    fn sound(&self) -> io::Result<()> {
+        match self.parts.fault().filter(|_| self.deadline.is_none()) {
+            Some(fault) => Err(io::Error::new(ErrorKind::InvalidData, fault)),
+            None => Ok(()),
+        }
+    }
+
+    /// Follows what was read; gives how much of it may pass.
+    fn follow(&mut self, read: &[u8]) -> io::Result<usize> {
+        let good = self.parts.pass(read);
+        if good > 0 || read.is_empty() {
+            return Ok(if self.deadline.is_none() { good } else { read.len() });
+        }
+        self.sound().map(|()| read.len())
     }
 
     /// Bytes taken from the kernel so far.
@@ -186,8 +214,9 @@ impl AsRawFd for Wire {
 
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(pipe) => pipe.read(buffer),
+        self.pipe().sound()?;
+        let read = match self {
+            Self::Plain(pipe) => pipe.read(buffer)?,
             Self::Tls(tls) => {
                 let most = buffer.len().min(tls.sock.plain);
                 let part = buffer.get_mut(..most).unwrap_or_default();
@@ -198,9 +227,10 @@ impl Read for Wire {
                 }
                 let read = tls.read(part)?;
                 tls.sock.plain = tls.sock.plain.saturating_sub(read);
-                Ok(read)
+                read
             }
-        }
+        };
+        self.pipe_mut().follow(buffer.get(..read).unwrap_or_default())
     }
 }
 
