@@ -204,11 +204,31 @@ fn f5_a_doubted_line_is_called_again_beside_the_old_one_and_believed_when_it_spe
         canary(line, now);
         line.frame(1, ack(), now);
     });
-    line.line.frame(1, Heard { verdict: Verdict::Decoded, rare: true }, line.now());
+    line.line.frame(1, Heard { rare: true, ..Verdict::Decoded.into() }, line.now());
     line.turn();
     assert_eq!(line.line.state(), FeedState::Live);
     line.pass(3_000, canary);
     assert!(line.orders.iter().any(|(_, order)| *order == Order::Hang(0)));
+}
+
+#[test]
+fn d3_a_line_that_tells_of_the_past_only_is_not_heard() {
+    let late = Heard { rare: true, late: true, ..Verdict::Decoded.into() };
+    let mut line = Driven::live(plan());
+    line.pass(8_000, |line, now| line.frame(0, late, now));
+    let said = line.changes.last().unwrap();
+    assert_eq!(said.state, FeedState::Suspect);
+    assert!(said.why.starts_with("late: for 4500 ms"), "{}", said.why);
+    line.pass(1_000, canary);
+    assert_eq!(line.line.state(), FeedState::Live);
+    // One that never was in time never was live.
+    let mut line = Driven::new(plan());
+    line.open();
+    line.pass(3_000, |line, now| {
+        line.frame(0, ack(), now);
+        line.frame(0, late, now);
+    });
+    assert_eq!(line.line.state(), FeedState::Connecting);
 }
 
 #[test]

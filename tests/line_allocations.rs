@@ -66,7 +66,7 @@ fn a_frame_of_two_lines_costs_no_allocation_on_its_way() {
                 passed += events.len();
                 events.iter_mut().for_each(|event| coverage.mark(event));
                 content.heard(Venue::Bybit, u32::try_from(events.len()).unwrap());
-                line.frame(0, Heard { verdict, rare: true }, now.mono);
+                line.frame(0, Heard { verdict, rare: true, late: false }, now.mono);
                 while let Some(order) = line.order(now) {
                     match order {
                         Order::Call => drop(line.opened(now.mono)),

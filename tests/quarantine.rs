@@ -57,7 +57,7 @@ fn cost(street: &Street, bad: usize) -> (u64, i64) {
         let read = socket.read(Now::at_millis(1_000_000 + ms), 64, &mut |frame| {
             let (verdict, _) = intake.frame(&frame);
             acknowledged += usize::from(verdict == Verdict::Control(Control::Ack));
-            Heard { verdict, rare: false }
+            Heard { verdict, rare: false, late: false }
         });
         while let Some(change) = socket.feed() {
             if change.state == FeedState::Down {

@@ -277,7 +277,7 @@ impl World {
         // What has arrived is read before anything is judged; what is still under way dies with it.
         let alive_at = |at: i64| at <= now && at < silent;
         let line = &mut local.line;
-        let heard = |verdict, rare| Heard { verdict, rare };
+        let heard = |verdict, rare| Heard { verdict, rare, late: false };
         for at in remote.acks.extract_if(.., |at| *at <= now) {
             if at < silent {
                 line.frame(slot, heard(Verdict::Control(Control::Ack), false), mono);

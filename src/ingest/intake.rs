@@ -37,6 +37,8 @@ pub struct Intake {
     counts: [Counts; VENUE_COUNT],
     /// The latest frame held a liquidation, new or not.
     rare: bool,
+    /// All of it that says when it happened was past the age gate.
+    late: bool,
     /// What passed lately, per venue; none for recordings, whose events all passed once.
     twins: Vec<Twins>,
     /// How far our clock is ahead.
@@ -111,6 +113,7 @@ impl Intake {
             age_gate_ms,
             counts: Default::default(),
             rare: false,
+            late: false,
             twins: Vec::new(),
             skew: Skew::default(),
         }
@@ -149,7 +152,7 @@ impl Intake {
     pub fn frame(&mut self, frame: &Frame<'_>) -> (Verdict, &mut [Event]) {
         self.batch.clear();
         let verdict = self.parse(frame);
-        place(&mut self.batch.events, frame, self.age_gate_ms, &mut self.skew);
+        self.late = place(&mut self.batch.events, frame, self.age_gate_ms, &mut self.skew);
         let liquidation = |event: &Event| {
             matches!(event.body, Body::Liquidation { .. }) && !event.flags.has(Flags::SUSPECTED)
         };
@@ -163,6 +166,12 @@ impl Intake {
     #[must_use]
     pub fn held_liquidation(&self) -> bool {
         self.rare
+    }
+
+    /// Whether the latest frame told of the past only: a line that does nothing else is not heard.
+    #[must_use]
+    pub fn was_late(&self) -> bool {
+        self.late
     }
 
     fn remove_twins(&mut self, frame: &Frame<'_>) {
@@ -248,8 +257,8 @@ impl Intake {
     }
 }
 
-/// Puts the events of one frame in time.
-fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64, skew: &mut Skew) {
+/// Puts the events of one frame in time. Whether even the newest was past the age gate.
+fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64, skew: &mut Skew) -> bool {
     let Now { mono, wall } = frame.received;
     // A wall clock that jumps must not make news old, nor throw its time away: of the two clocks the
     // one that speaks for the event is believed.
@@ -261,7 +270,7 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64, skew: &mut S
     }
     let history = frame.line == REPAIR;
     let newest = events.iter().filter_map(|event| event.stamp.venue_ms()).max();
-    let Some(newest) = newest else { return };
+    let Some(newest) = newest else { return false };
     if !history {
         skew.heard(earlier - newest, mono);
     }
@@ -276,6 +285,7 @@ fn place(events: &mut [Event], frame: &Frame<'_>, age_gate_ms: i64, skew: &mut S
             event.flags = event.flags.with(Flags::BACKFILL);
         }
     }
+    now_ms - newest > age_gate_ms
 }
 
 /// The venue's time, unless it lies in the future: then none, and the event says so.
@@ -330,6 +340,13 @@ mod tests {
 
     #[test]
     fn d3_what_is_old_is_backfill_and_what_is_in_the_future_has_no_time() {
+        let late = |venue_ms: &[i64]| {
+            let mut events: Vec<_> = venue_ms.iter().map(|&ms| liquidation(ms)).collect();
+            let received = Now::at_millis(11_001);
+            let frame = Frame { venue: Venue::Bybit, line: 1, link: ALONE, bytes: b"", received };
+            place(&mut events, &frame, 10_000, &mut Skew::default())
+        };
+        assert_eq!([late(&[1_000]), late(&[1_000, 1_001]), late(&[])], [true, false, false]);
         let old = placed(&[1_000], 11_001)[0];
         assert!(old.flags.has(Flags::BACKFILL));
         assert!(!placed(&[1_000], 11_000)[0].flags.has(Flags::BACKFILL));

@@ -414,7 +414,9 @@ impl Line {
             self.both = None;
         } else {
             let (ms, n) = (self.plan.canary_ns / NS_PER_MS, self.deaf);
-            let why = if n < DEAF_MAX {
+            let why = if self.link(slot).is_some_and(|link| link.late) {
+                format!("late: for {ms} ms all that came was older than the age gate")
+            } else if n < DEAF_MAX {
                 format!("connected, canary missing for {ms} ms")
             } else {
                 format!("connected, canary missing on {n} connections in a row: is the route dead?")
@@ -500,7 +502,7 @@ impl Line {
         link.frame(heard, now);
         self.judge_format(heard.verdict, now);
         match heard.verdict {
-            Verdict::Decoded => self.hear(heard.rare, now),
+            Verdict::Decoded if !heard.late => self.hear(heard.rare, now),
             Verdict::Control(Control::Closing) => self.closing(slot, now),
             Verdict::Control(Control::Refused) => self.counts.denied += 1,
             _ => {}

@@ -39,6 +39,8 @@ pub struct Link {
     heard: Nanos,
     /// When data first and last came.
     data: Option<(Nanos, Nanos)>,
+    /// What came last was past the age gate.
+    pub late: bool,
     /// When the last heartbeat went out.
     beat: Nanos,
     /// Frames sent, when the last one went, and when the next may go.
@@ -83,6 +85,7 @@ impl Link {
             since: now,
             heard: now,
             data: None,
+            late: false,
             beat: now,
             sent: 0,
             sent_at: now,
@@ -102,7 +105,10 @@ impl Link {
     pub fn frame(&mut self, heard: Heard, now: Nanos) {
         self.heard = now;
         match heard.verdict {
+            // What tells of the past only shows that the connection works, not that we are told.
+            Verdict::Decoded if heard.late => self.late = true,
             Verdict::Decoded => {
+                self.late = false;
                 let first = self.data.map_or(now, |(first, _)| first);
                 self.data = Some((first, now));
                 self.suspect = false;

@@ -126,11 +126,11 @@ impl Reader {
                 if news > 0 {
                     content.heard(frame.venue, news);
                 }
-                let rare = intake.held_liquidation();
+                let (rare, late) = (intake.held_liquidation(), intake.was_late());
                 if let Some(pulse) = pulse {
                     pulse.frame(n, rare, now.mono);
                 }
-                Heard { verdict, rare }
+                Heard { verdict, rare, late }
             });
             turn = match (read, turn) {
                 (Read::Frames, _) | (_, Turn::Worked) => Turn::Worked,

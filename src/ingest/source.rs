@@ -18,12 +18,14 @@ pub struct Heard {
     pub verdict: Verdict,
     /// It held a liquidation.
     pub rare: bool,
+    /// What it held was past the age gate: history, that no rate counts.
+    pub late: bool,
 }
 
 impl From<Verdict> for Heard {
-    /// A frame without a liquidation.
+    /// A frame in time, without a liquidation.
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, rare: false }
+        Self { verdict, rare: false, late: false }
     }
 }
 

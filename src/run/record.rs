@@ -188,7 +188,7 @@ impl Recorder {
                 tape.add(|block, ordinal| block.frame(&frame, ordinal));
                 // The parser's verdict drives the connection.
                 let (verdict, _) = intake.frame(&frame);
-                Heard { verdict, rare: intake.held_liquidation() }
+                Heard { verdict, rare: intake.held_liquidation(), late: intake.was_late() }
             });
             worked |= read == Read::Frames;
             while let Some(change) = source.feed() {

@@ -46,6 +46,8 @@ const EVERY: Duration = Duration::from_millis(20);
 const WAITING: usize = 256;
 /// A node that writes nothing for this long is behind or dead: blocks come several times a second.
 pub const STALE_MS: u64 = 10_000;
+/// What it writes then is counted in no rate.
+const BEHIND: &str = "the node is behind: what it writes is older than the age gate";
 /// Live without a liquidation for this long is quiet.
 const QUIET_AFTER: u64 = 60 * NS_PER_S;
 
@@ -127,6 +129,9 @@ impl Node {
             return;
         }
         self.heard = now;
+        if heard.late {
+            return self.change(FeedState::Suspect, BEHIND.to_owned());
+        }
         if heard.rare || !self.state.hears() {
             self.rare = now;
             self.change(FeedState::Live, String::new());
@@ -255,6 +260,28 @@ mod tests {
         let mut told = Vec::new();
         pieces(&broken, &mut |piece| told.push(piece.len()));
         assert_eq!(told, [PIECE + 1]);
+    }
+
+    #[test]
+    fn a_node_that_is_behind_is_suspect_until_it_has_caught_up() {
+        let folder = Folder::new("behind");
+        folder.append("9", "");
+        let mut node = Node::start(folder.0.clone()).unwrap();
+        let mut until = |late, state| {
+            for ms in 0..2_000 {
+                folder.append("9", "line\n");
+                let heard = Heard { late, ..Verdict::Decoded.into() };
+                node.read(Now::at_millis(1_000_000 + ms), 9, &mut |_| heard);
+                if let Some(change) = node.feed().filter(|change| change.state == state) {
+                    return change.why;
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+            panic!("never {state:?}");
+        };
+        assert_eq!(until(false, FeedState::Live), "");
+        assert_eq!(until(true, FeedState::Suspect), BEHIND);
+        assert_eq!(until(false, FeedState::Live), "");
     }
 
     #[test]
