@@ -15,59 +15,21 @@
 #![expect(clippy::cast_possible_truncation, clippy::expect_used, reason = "small known values")]
 
 mod rescan;
+mod stream;
 
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use foreshock::engine::settings::Levels;
 use foreshock::engine::{Engine, Outbox, Settings};
-use foreshock::event::{Body, Event, Price, Side, Stamp, Taker, Usd, VENUES};
+use foreshock::event::{Body, Event, Usd};
 use foreshock::symbol::Symbol;
 use foreshock::time::Nanos;
 use rescan::Deques;
+use stream::{START, SYMBOLS, Stream};
 
-const SYMBOLS: usize = 100;
 /// Long enough for no state and no heartbeat to be due while it is measured.
 const NEVER_MS: u64 = 24 * 3_600 * 1_000;
-const START: u64 = 1_700_000_000_000_000_000;
-
-struct Stream {
-    symbols: Vec<Symbol>,
-    step_ns: u64,
-    next: u64,
-}
-
-impl Stream {
-    fn new(per_second: u64) -> Self {
-        let symbols = (0..SYMBOLS).filter_map(|i| Symbol::of_base(&format!("S{i}"))).collect();
-        Self { symbols, step_ns: 1_000_000_000 / per_second, next: 0 }
-    }
-
-    fn liquidation(&mut self) -> Event {
-        let i = self.next;
-        self.next += 1;
-        // Hops through symbols and venues without a pattern the engine could profit from.
-        let hop = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 33;
-        let mut event = Event::tick(Nanos(START + i * self.step_ns));
-        event.symbol = self.symbols[hop as usize % SYMBOLS];
-        event.venue = VENUES[(hop >> 8) as usize % 4];
-        event.stamp = Stamp::new(Some(event.received.millis()), (hop >> 10) as u16 % 300);
-        let side = if hop & 1 == 0 { Side::Long } else { Side::Short };
-        event.body = Body::Liquidation {
-            side: Some(side),
-            price: None,
-            usd: Usd::from_micros(1_000_000_000 + hop % 1_000_000),
-        };
-        event
-    }
-
-    fn trade(&mut self) -> Event {
-        let mut event = self.liquidation();
-        let price = Price::new(100.0 + (self.next % 7) as f64 / 1e3).expect("a price");
-        event.body = Body::Trade { taker: Taker::Buy, price, usd: None };
-        event
-    }
-}
 
 /// Row of a symbol among the deques; the market comes after them.
 fn row_of(stream: &Stream, event: &Event) -> usize {
