@@ -116,11 +116,19 @@ enum Command {
         #[arg(long, value_parser = duration, value_name = "TIME")]
         duration: Option<Duration>,
     },
-    /// Shows the latency percentiles of a `.hlog` file, as a table and as a plot.
-    #[command(after_help = "Example:\n  foreshock latency demo.hlog --svg latency.svg")]
+    /// Shows the latency percentiles of a `.hlog` file: a table and a plot, over time, or against another.
+    #[command(after_help = "Examples:\n  foreshock latency demo.hlog --svg latency.svg\n  \
+                            foreshock latency demo.hlog --series\n  \
+                            foreshock latency today.hlog --against yesterday.hlog")]
     Latency {
         /// An interval log written by `run`, `demo` or `replay`.
         file: PathBuf,
+        /// Shows how each stage changed against this log.
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+        /// Shows each stage over time.
+        #[arg(long, conflicts_with = "against")]
+        series: bool,
         /// Also draws the percentiles into an SVG.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
@@ -366,7 +374,9 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         }
         Command::Decode { venue, file } => run::decode::decode(&venue, file.as_deref()),
         Command::Record { file, duration } => run::record::record(&config, &file, duration),
-        Command::Latency { file, svg } => run::latency::latency(&file, svg.as_deref()),
+        Command::Latency { file, against, series, svg } => {
+            run::latency::latency(&file, against.as_deref(), series, svg.as_deref())
+        }
         Command::Venues { format } => run::venues::venues(&config, format.into()),
         Command::Explain { signal, journal, events } => {
             run::explain::explain(&config, signal, &journal, events)

@@ -13,6 +13,7 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogHistogram, IntervalLogIterator, LogEntry,
 };
 
+use super::series::Point;
 use super::{STAGES, histogram};
 
 /// Largest log that is read.
@@ -29,6 +30,8 @@ pub struct Stage {
     pub name: String,
     /// Nanoseconds.
     pub histogram: Histogram<u64>,
+    /// Its intervals, in the order of the log.
+    pub series: Vec<Point>,
 }
 
 /// A whole log.
@@ -87,6 +90,12 @@ impl Summary {
         let tag = interval.tag().map_or("all", |tag| tag.as_str());
         let stage = self.stage(tag).ok_or("too many stages")?;
         stage.histogram.add(&part).map_err(|e| e.to_string())?;
+        stage.series.push(Point {
+            at_s: interval.start_timestamp().as_secs_f64(),
+            p50: part.value_at_percentile(50.0),
+            p99: part.value_at_percentile(99.0),
+            max: part.max(),
+        });
         self.intervals += 1;
         Ok(())
     }
@@ -99,7 +108,8 @@ impl Summary {
             }
             let mut histogram = histogram();
             histogram.auto(true);
-            self.stages.push(Stage { name: name.clone(), histogram });
+            let series = Vec::new();
+            self.stages.push(Stage { name: name.clone(), histogram, series });
         }
         self.stages.iter_mut().find(|stage| stage.name == name)
     }
@@ -110,23 +120,28 @@ impl Summary {
         let mut rows =
             vec![["stage", "count", "p50", "p90", "p99", "p99.9", "max"].map(String::from)];
         rows.extend(self.stages.iter().map(Stage::row));
-        let mut widths = [0; 7];
-        for row in &rows {
-            for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.chars().count().max(*width);
-            }
-        }
-        rows.iter().map(|row| line(row, &widths)).collect()
+        columns(&rows)
     }
 }
 
-fn line(row: &[String; 7], widths: &[usize; 7]) -> String {
-    let [name, numbers @ ..] = row;
-    let mut text = format!("{name:<width$}", width = widths[0]);
-    for (cell, width) in numbers.iter().zip(&widths[1..]) {
-        text.push_str(&format!("  {cell:>width$}"));
+/// Rows of cells as lines: the first column to the left, the others to the right.
+pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let mut widths = [0; N];
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
     }
-    text.push('\n');
+    let mut text = String::new();
+    for row in rows {
+        for (i, (cell, width)) in row.iter().zip(widths).enumerate() {
+            match i {
+                0 => text.push_str(&format!("{cell:<width$}")),
+                _ => text.push_str(&format!("  {cell:>width$}")),
+            }
+        }
+        text.push('\n');
+    }
     text
 }
 

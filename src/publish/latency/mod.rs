@@ -18,8 +18,10 @@
 //! [`Tap`], whose histograms travel here in boxes that go to and fro; nobody waits and nothing is
 //! allocated.
 
+mod compare;
 mod log;
 mod plot;
+mod series;
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -35,6 +37,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
 
 pub use self::log::{Stage, Summary, summarise};
+pub use self::series::Point;
 
 use super::Sink;
 use super::courier::{Courier, Errand};

@@ -243,7 +243,8 @@ mod tests {
         (1..=100_000).for_each(|i| fast.record(1_000 + i).unwrap());
         let mut slow = histogram();
         slow.record_n(2_000_000, 10).unwrap();
-        let stage = |name: &str, histogram| Stage { name: name.into(), histogram };
+        let stage =
+            |name: &str, histogram| Stage { name: name.into(), histogram, series: Vec::new() };
         Summary { stages: vec![stage("fast", fast), stage("<slow>", slow)], intervals: 2 }
     }
 
