@@ -16,7 +16,7 @@
 //!
 //! * What passes through the doors: [`time`], [`symbol`], [`event`], [`signal`], [`output`];
 //!   how work is done: [`stage`] (take a turn), [`ring`] (bounded, counted), [`ledger`] (the books),
-//!   [`https`] (asked for off the hot path).
+//!   [`https`] and [`tls`] (spoken off the hot path).
 //! * [`ingest`] turns bytes into events. It knows venues and nothing of risk.
 //! * [`engine`] is arithmetic: no clock, no I/O, no lock, no allocation after start.
 //! * [`publish`] tells the world. It knows sinks and nothing of venues' formats.
@@ -38,6 +38,7 @@ pub mod stage;
 pub mod ring;
 pub mod ledger;
 pub mod https;
+pub mod tls;
 pub mod ingest;
 pub mod engine;
 pub mod publish;

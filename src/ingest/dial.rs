@@ -19,9 +19,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::http::{HeaderValue, Response};
 use tungstenite::protocol::WebSocketConfig;
@@ -33,6 +32,7 @@ use super::resolve::Resolver;
 use super::wire::{Pipe, Wire};
 use crate::event::{VENUE_COUNT, Venue};
 use crate::time::Nanos;
+use crate::tls;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const SECURE: Duration = Duration::from_secs(2);
@@ -98,29 +98,19 @@ impl Trust {
     /// # Errors
     /// When `pem` holds no usable certificate.
     pub fn new(pem: Option<&[u8]>) -> Result<Self, String> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let mut roots = tls::built_in();
         for certificate in certificates(pem)? {
             roots.add(certificate).map_err(|e| format!("ca file: {e}"))?;
         }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| format!("tls: {e}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let config = tls::believing(roots)?.with_no_client_auth();
         Ok(Self { tls: Arc::new(config) })
     }
 }
 
 /// The certificates in a PEM file; at least one where there is a file.
 pub(super) fn certificates(pem: Option<&[u8]>) -> Result<Vec<CertificateDer<'static>>, String> {
-    let Some(pem) = pem else { return Ok(Vec::new()) };
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if found.is_empty() => Err("ca file: no certificate in it".to_owned()),
-        Ok(found) => Ok(found),
-        Err(e) => Err(format!("ca file: {e}")),
-    }
+    let found = pem.map_or(Ok(Vec::new()), tls::certificates);
+    found.map_err(|e| format!("ca file: {e}"))
 }
 
 /// A request to connect.
@@ -350,50 +340,10 @@ fn reason(what: &str, error: &io::Error) -> Refusal {
 }
 
 fn tls_reason(host: &str, error: &io::Error) -> Refusal {
-    let inner = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
-    match inner {
-        Some(rustls::Error::InvalidCertificate(e)) => Refusal::new(certificate_reason(host, e)),
-        Some(rustls::Error::InvalidMessage(_)) => {
-            Refusal::new(format!("tls: {host} does not speak TLS here"))
-        }
-        Some(e) => Refusal::new(format!("tls: {e}")),
+    match tls::said(error) {
+        Some(e) => Refusal::new(tls::words(host, e)),
         None => reason("tls", error),
     }
-}
-
-fn certificate_reason(host: &str, error: &CertificateError) -> String {
-    match error {
-        CertificateError::ExpiredContext { time, not_after } => format!(
-            "tls: certificate of {host} expired on {}, and this machine says {}: check its clock",
-            date(*not_after),
-            date(*time)
-        ),
-        CertificateError::NotValidYetContext { time, not_before } => format!(
-            "tls: certificate of {host} begins on {}, and this machine says {}: check its clock",
-            date(*not_before),
-            date(*time)
-        ),
-        CertificateError::UnknownIssuer => {
-            format!("tls: certificate of {host} is from an authority that is not trusted")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("tls: certificate is for another host than {host}")
-        }
-        other => format!("tls: certificate of {host}: {other}"),
-    }
-}
-
-/// `2026-11-20`, by counting 400-year eras of days from 1 March of year 0.
-fn date(time: UnixTime) -> String {
-    let days = time.as_secs() / 86_400 + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year_of_era = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day_of_year = day - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * day_of_year + 2) / 153;
-    let day_of_month = day_of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day_of_month:02}")
 }
 
 #[cfg(test)]
@@ -462,18 +412,6 @@ mod tests {
                 });
             }
         });
-    }
-
-    #[test]
-    fn dates_are_the_calendar_s() {
-        for (secs, text) in [
-            (0, "1970-01-01"),
-            (951_782_400, "2000-02-29"),
-            (1_795_132_800, "2026-11-20"),
-            (4_102_444_799, "2099-12-31"),
-        ] {
-            assert_eq!(date(UnixTime::since_unix_epoch(Duration::from_secs(secs))), text);
-        }
     }
 
     #[test]

@@ -16,14 +16,15 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::address::admit;
 use super::message::Message;
-use super::post::{self, Outcome};
+use super::post::Outcome;
 use super::settings::{Channel, Privacy, place};
 use crate::publish::redis::Secret;
 use crate::time::Millis;
+use crate::tls;
 
 const CONNECT: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(10);
@@ -49,17 +50,7 @@ impl Mail {
     /// When its server or its certificates are not usable.
     pub fn new(channel: &Channel, password: Option<Secret>) -> Result<Self, String> {
         let (host, port) = place(&channel.url, channel.privacy)?;
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(own) = post::ca_pem(channel)? {
-            roots = RootCertStore::empty();
-            roots.add_parsable_certificates(own);
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|e| format!("tls: {e}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = tls::believing(tls::roots(&channel.ca_file)?)?.with_no_client_auth();
         Ok(Self { channel: channel.clone(), password, host, port, tls: Arc::new(tls) })
     }
 
@@ -208,10 +199,10 @@ fn later(why: &str, perhaps: bool) -> Outcome {
 fn broken(error: &io::Error, perhaps: bool) -> Outcome {
     match error.kind() {
         io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => later("no answer in time", perhaps),
-        _ if error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) => {
-            later(&format!("tls: {error}"), perhaps)
-        }
-        _ => later("the connection broke", perhaps),
+        _ => match tls::said(error) {
+            Some(why) => later(&tls::words("the server", why), perhaps),
+            None => later("the connection broke", perhaps),
+        },
     }
 }
 

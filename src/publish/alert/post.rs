@@ -7,8 +7,6 @@
 
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use tungstenite::http::{HeaderMap, Response};
 use ureq::tls::RootCerts;
 use ureq::unversioned::transport::DefaultConnector;
@@ -17,8 +15,8 @@ use ureq::{Agent, Body, Error, Timeout};
 use super::address::{Checked, Refused};
 use super::channel::Request;
 use super::settings::Channel;
-use crate::https;
 use crate::publish::redis::Foreign;
+use crate::{https, tls};
 
 const CONNECT: Duration = Duration::from_secs(2);
 const WHOLE: Duration = Duration::from_secs(5);
@@ -82,24 +80,8 @@ impl Post {
 
 /// The certificates that are believed: those of the file, or the built-in ones.
 fn roots(channel: &Channel) -> Result<RootCerts, String> {
-    let own = ca_pem(channel)?;
+    let own = tls::file_of_certificates(&channel.ca_file)?;
     Ok(own.map_or(RootCerts::WebPki, |certificates| https::roots(&certificates)))
-}
-
-/// The certificates of the channel's file; `None` without one.
-///
-/// # Errors
-/// When it cannot be read or holds none.
-pub fn ca_pem(channel: &Channel) -> Result<Option<Vec<CertificateDer<'static>>>, String> {
-    let path = &channel.ca_file;
-    if path.as_os_str().is_empty() {
-        return Ok(None);
-    }
-    let shown = path.display();
-    let pem = std::fs::read(path).map_err(|e| format!("{shown}: {e}"))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let found = found.map_err(|e| format!("{shown}: {e}"))?;
-    if found.is_empty() { Err(format!("{shown}: no certificate in it")) } else { Ok(Some(found)) }
 }
 
 fn answered(mut answer: Response<Body>) -> Outcome {
