@@ -10,6 +10,8 @@
 mod server;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/sink.rs"]
+mod sink;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
@@ -19,97 +21,14 @@ use std::time::{Duration, Instant};
 
 use foreshock::event::{Body, Completeness, Event, FeedState, Price, Side, Taker, Usd, Venue};
 use foreshock::output::Message;
-use foreshock::publish::redis::{
-    Address, Former, RARELY, Redis, STREAM, Secret, Settings, Trouble,
-};
+use foreshock::publish::redis::{Address, Former, RARELY, Redis, STREAM, Settings, Trouble};
 use foreshock::publish::{Fate, Sink};
-use foreshock::signal::{Kind, Level, Report};
-use foreshock::stage::Turn;
+use foreshock::signal::{Kind, Report};
 use foreshock::symbol::Symbol;
-use foreshock::time::{Nanos, Now};
+use foreshock::time::Nanos;
 use redis::Value;
-use server::{Client, Server, skipped, text_of};
-
-const RUN: u64 = 1_760_130_000_000;
-const START_MS: i64 = 1_760_130_000_000;
-
-/// The sink and the clock it is told.
-struct Bench {
-    sink: Redis,
-    now_ms: i64,
-    given: u64,
-}
-
-impl Bench {
-    fn new(url: &str) -> Self {
-        Self::with(&Settings { url: url.to_owned(), ..Settings::default() }, None)
-    }
-
-    fn with(settings: &Settings, password: Option<&str>) -> Self {
-        let address = Address::parse(&settings.url).unwrap();
-        let sink = Redis::start(settings, address, password.map(Secret::new), RUN, None).unwrap();
-        Self { sink, now_ms: START_MS, given: 0 }
-    }
-
-    fn now(&self) -> Now {
-        Now::at_millis(self.now_ms)
-    }
-
-    fn turn(&mut self) {
-        self.now_ms += 1;
-        self.sink.turn(self.now());
-    }
-
-    fn signals(&mut self, n: u64) {
-        let batch: Vec<_> = (1..=n).map(|i| Message::Report(signal(self.given + i))).collect();
-        self.given += n;
-        self.sink.write(self.now(), &batch);
-    }
-
-    fn fate(&self) -> Fate {
-        let fate = self.sink.fate().unwrap();
-        assert_eq!(fate.published + fate.retained + fate.evicted, self.given);
-        fate
-    }
-
-    /// Gives turns until `done`, at most ten seconds.
-    fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !done(self) {
-            assert!(Instant::now() < end, "never: {what}; {}", self.words());
-            self.turn();
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    fn settle(&mut self) {
-        self.until("everything published", |bench| bench.fate().retained == 0);
-    }
-
-    fn words(&self) -> String {
-        self.sink.status().words()
-    }
-
-    fn close(mut self) -> Fate {
-        self.sink.close(self.now());
-        while self.sink.turn(self.now()) != Turn::Done {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        self.fate()
-    }
-}
-
-fn signal(seq: u64) -> Report {
-    let at = Nanos::from_millis(START_MS).plus(seq * 1_000_000);
-    let kind = Kind::Change;
-    Report {
-        kind,
-        seq,
-        level: Level::Critical,
-        probability: 0.75,
-        ..Report::empty(Symbol::BTC, at)
-    }
-}
+use server::{Server, skipped, text_of};
+use sink::{Bench, RUN, START_MS, numbers, signal, times};
 
 fn event(body: Body) -> Message {
     let received = Nanos::from_millis(START_MS);
@@ -121,13 +40,6 @@ fn event(body: Body) -> Message {
 fn liquidation() -> Message {
     let (price, usd) = (Price::new(112_000.5), Usd::new(50_000.0));
     event(Body::Liquidation { side: Some(Side::Long), price, usd })
-}
-
-fn numbers(client: &mut Client, run: u64) -> Vec<u64> {
-    let prefix = format!("{run}-");
-    let ids = client.stream(STREAM).into_iter().map(|(id, _)| id);
-    ids.map(|id| id.strip_prefix(&prefix).unwrap_or_else(|| panic!("{id}")).parse().unwrap())
-        .collect()
 }
 
 fn json(text: &str) -> serde_json::Value {
@@ -279,12 +191,6 @@ fn a_unix_socket_serves_as_well() {
     let mut client = server.client();
     client.ask(&["SELECT", "3"]);
     assert_eq!(numbers(&mut client, RUN), [1, 2, 3, 4, 5]);
-}
-
-/// How often a fault is repeated: `few` times by default, `all` times in full.
-fn times(few: u64, all: u64) -> u64 {
-    let full = std::env::var_os("FORESHOCK_FULL").is_some_and(|value| value == "1");
-    if full { all } else { few }
 }
 
 /// Rounds with one server, before a fresh one begins with an empty stream.

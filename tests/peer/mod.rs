@@ -16,7 +16,9 @@ use foreshock::ingest::line::Plan;
 use foreshock::ingest::socket::{Setup, Socket};
 use foreshock::ingest::source::{FeedChange, Read, Source};
 use foreshock::time::{NS_PER_MS, Now};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd,
+};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tungstenite::handshake::derive_accept_key;
@@ -110,8 +112,31 @@ fn raw_peer_on(address: &str, script: impl Fn(usize, TcpStream) + Send + Sync + 
 
 /// A certificate for localhost and `address`, and the authority to trust.
 pub fn identity(certificate: Certificate, address: &str) -> (Arc<ServerConfig>, String) {
+    let Papers { leaf, key, ca_pem } = papers(certificate, address);
+    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], private)
+        .unwrap();
+    (Arc::new(config), ca_pem)
+}
+
+/// A certificate, its key, and the authority that signed it.
+pub struct Papers {
+    pub leaf: rcgen::Certificate,
+    pub key: KeyPair,
+    pub ca_pem: String,
+}
+
+/// Those of a server at localhost and `address`.
+pub fn papers(certificate: Certificate, address: &str) -> Papers {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    // With the leaf's own name the leaf would seem to have signed itself.
+    authority.distinguished_name.push(DnType::CommonName, "authority of the test");
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let names = match certificate {
         Certificate::OtherHost => vec!["example.com".to_owned()],
@@ -132,15 +157,7 @@ pub fn identity(certificate: Certificate, address: &str) -> (Arc<ServerConfig>, 
         Certificate::Own => leaf.self_signed(&key).unwrap(),
         _ => leaf.signed_by(&key, &authority).unwrap(),
     };
-    let private = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![leaf.der().clone()], private)
-        .unwrap();
-    (Arc::new(config), authority.pem())
+    Papers { leaf, key, ca_pem: authority.pem() }
 }
 
 /// Reads the request up to its empty line.

@@ -1,4 +1,6 @@
 //! A real redis-server of our own, ended with the test, and a client to look into it.
+//!
+//! Another server takes its place with `FORESHOCK_REDIS_SERVER=valkey-server` (or the path of one).
 #![allow(dead_code, reason = "each test uses its own part")]
 
 use std::fs::File;
@@ -22,6 +24,11 @@ pub fn skipped() -> bool {
     skip
 }
 
+/// A port where nobody listens.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 pub struct Server {
     pub scratch: Scratch,
     pub port: u16,
@@ -32,7 +39,7 @@ pub struct Server {
 impl Server {
     /// Starts a server with further options, each `name value`.
     pub fn start(options: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let options = options.iter().map(|option| (*option).to_owned()).collect();
         let mut server = Self { scratch: Scratch::new("redis"), port, options, child: None };
         server.launch();
@@ -40,7 +47,9 @@ impl Server {
     }
 
     pub fn launch(&mut self) {
-        let mut command = Command::new("redis-server");
+        let program = std::env::var("FORESHOCK_REDIS_SERVER");
+        let program = program.unwrap_or_else(|_| "redis-server".to_owned());
+        let mut command = Command::new(&program);
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""]);
         command.arg("--unixsocket").arg(self.socket()).arg("--dir").arg(self.scratch.path());
         for option in &self.options {
@@ -49,7 +58,7 @@ impl Server {
         }
         let log = File::create(self.scratch.path().join("log")).unwrap();
         let child = command.stdout(log).stderr(Stdio::null()).spawn().unwrap_or_else(|e| {
-            panic!("redis-server: {e}; install it (apt install redis-server) or set FORESHOCK_SKIP_REDIS=1")
+            panic!("{program}: {e}; install it (apt install redis-server) or set FORESHOCK_SKIP_REDIS=1")
         });
         self.child = Some(child);
         let end = Instant::now() + Duration::from_secs(10);

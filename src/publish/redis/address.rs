@@ -1,6 +1,6 @@
 //! Where Redis is, and how to prove who we are.
 //!
-//! `redis://[user@]host[:port][/db]` or `unix:///path[?db=n]`. A password is never part of an
+//! `redis://[user@]host[:port][/db]`, `rediss://` for the same over TLS, or `unix:///path[?db=n]`. A password is never part of an
 //! address, which ends up in process lists and logs: it comes from the environment or from a file
 //! that only its owner can read.
 
@@ -12,11 +12,15 @@ use std::path::{Path, PathBuf};
 /// Name of the environment variable that holds the password.
 pub const PASSWORD_VARIABLE: &str = "FORESHOCK_REDIS_PASSWORD";
 
+const SCHEMES: &str = "expected redis://, rediss:// or unix://";
+
 /// Where the server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     /// A host and a port.
     Tcp(String, u16),
+    /// The same, over TLS.
+    Tls(String, u16),
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -38,27 +42,41 @@ impl Address {
     /// # Errors
     /// Says what is wrong, without repeating what may be a secret.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = text.split_once("://").ok_or("expected redis:// or unix://")?;
+        let (scheme, rest) = text.split_once("://").ok_or(SCHEMES)?;
         match scheme {
-            "redis" | "valkey" => tcp(rest),
+            "redis" | "valkey" => tcp(rest, Place::Tcp),
+            "rediss" | "valkeys" => tcp(rest, Place::Tls),
             "unix" => unix(rest),
-            "rediss" | "valkeys" => Err("TLS to Redis is not available yet".into()),
-            _ => Err("expected redis:// or unix://".into()),
+            _ => Err(SCHEMES.into()),
+        }
+    }
+}
+
+impl Place {
+    /// The host; the path of a socket.
+    #[must_use]
+    pub fn host(&self) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Tcp(host, _) | Self::Tls(host, _) => host.into(),
+            Self::Unix(path) => path.to_string_lossy(),
         }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::Tcp(host, port) if host.contains(':') => write!(f, "redis://[{host}]:{port}"),
-            Place::Tcp(host, port) => write!(f, "redis://{host}:{port}"),
-            Place::Unix(path) => write!(f, "unix://{}", path.display()),
-        }
+        let (scheme, host, port) = match &self.place {
+            Place::Tcp(host, port) => ("redis", host, port),
+            Place::Tls(host, port) => ("rediss", host, port),
+            Place::Unix(path) => return write!(f, "unix://{}", path.display()),
+        };
+        let is_v6 = host.contains(':');
+        let (open, close) = if is_v6 { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{host}{close}:{port}")
     }
 }
 
-fn tcp(rest: &str) -> Result<Address, String> {
+fn tcp(rest: &str, place: fn(String, u16) -> Place) -> Result<Address, String> {
     let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host_port) = match authority.rsplit_once('@') {
         Some((user, host_port)) => (Some(user), host_port),
@@ -69,7 +87,7 @@ fn tcp(rest: &str) -> Result<Address, String> {
     }
     let (host, port) = host_and_port(host_port)?;
     let user = user.filter(|user| !user.is_empty()).map(str::to_owned);
-    Ok(Address { place: Place::Tcp(host, port), user, db: database(db)? })
+    Ok(Address { place: place(host, port), user, db: database(db)? })
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
@@ -136,7 +154,11 @@ impl Secret {
         if file.as_os_str().is_empty() { Ok(None) } else { Self::read(file).map(Some) }
     }
 
-    fn read(file: &Path) -> Result<Self, String> {
+    /// A secret from a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or others than its owner can read it.
+    pub fn read(file: &Path) -> Result<Self, String> {
         let name = file.display();
         let metadata = fs::metadata(file).map_err(|e| format!("{name}: {e}"))?;
         if metadata.permissions().mode() & 0o077 != 0 {
@@ -164,6 +186,8 @@ mod tests {
             ("redis://h", tcp("h", 6379), None, 0),
             ("redis://me@10.0.0.1:7000/3", tcp("10.0.0.1", 7000), Some("me"), 3),
             ("valkey://[::1]:1", tcp("::1", 1), None, 0),
+            ("rediss://me@h/1", Place::Tls("h".into(), 6379), Some("me"), 1),
+            ("valkeys://[::1]:7", Place::Tls("::1".into(), 7), None, 0),
             ("unix:///run/r.sock", Place::Unix("/run/r.sock".into()), None, 0),
             ("unix:///r.sock?db=2", Place::Unix("/r.sock".into()), None, 2),
         ] {
@@ -174,11 +198,14 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_and_a_password_not_repeated() {
-        for bad in ["", "h:6379", "http://h", "rediss://h", "redis://", "redis://h:x", "unix://a"] {
+        for bad in ["", "h:6379", "http://h", "rediss://", "redis://", "redis://h:x", "unix://a"] {
             assert!(Address::parse(bad).is_err(), "{bad}");
         }
-        let error = Address::parse("redis://u:hunter2@h").unwrap_err();
-        assert!(error.contains(PASSWORD_VARIABLE) && !error.contains("hunter2"), "{error}");
+        for scheme in ["redis", "rediss"] {
+            let error = Address::parse(&format!("{scheme}://u:hunter2@h")).unwrap_err();
+            assert!(error.contains(PASSWORD_VARIABLE) && !error.contains("hunter2"), "{error}");
+        }
+        assert_eq!(Address::parse("valkeys://[::1]:7").unwrap().to_string(), "rediss://[::1]:7");
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "(hidden)");
     }
 }

@@ -5,15 +5,20 @@
 //! After any error the connection is worth nothing: a late reply would be taken for another
 //! command's. Whoever gets an error from here drops the link.
 
+use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, bounded};
 use redis::{Cmd, Parser, Value};
+use rustls::ClientConnection;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::address::Place;
+use super::trust::Trust;
+use crate::tls;
 
 /// Commands packed one after the other.
 #[derive(Default)]
@@ -46,29 +51,76 @@ impl Packet {
 /// A connection.
 pub(super) struct Link {
     socket: Socket,
+    tls: Option<Box<ClientConnection>>,
     parser: Parser,
 }
 
 impl Link {
+    fn new(socket: Socket) -> Self {
+        Self { socket, tls: None, parser: Parser::new() }
+    }
+
+    /// Shakes hands.
+    fn secured(mut self, trust: &Trust, deadline: Instant) -> io::Result<Self> {
+        let mut tls = Box::new(trust.begin().map_err(io::Error::other)?);
+        let mut timed = Timed { socket: &self.socket, deadline };
+        while tls.is_handshaking() {
+            tls.complete_io(&mut timed).map_err(stalled)?;
+        }
+        self.tls = Some(tls);
+        Ok(self)
+    }
+
     /// Sends all commands and gives each reply, in order.
     pub(super) fn exchange(
         &mut self,
         packet: &Packet,
         deadline: Instant,
-        mut each: impl FnMut(usize, Value),
+        each: impl FnMut(usize, Value),
     ) -> io::Result<()> {
-        let mut timed = Timed { socket: &self.socket, deadline };
-        timed.write_all(&packet.bytes)?;
-        for i in 0..packet.commands {
-            let reply = self.parser.parse_value(&mut timed).map_err(|e| transport(&e, deadline))?;
-            each(i, reply);
+        let Self { socket, tls, parser } = self;
+        let mut timed = Timed { socket, deadline };
+        match tls {
+            None => converse(&mut timed, parser, packet, deadline, each),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(&mut **tls, &mut timed);
+                converse(&mut stream, parser, packet, deadline, each)
+            }
         }
-        Ok(())
     }
+}
+
+/// An end of the handshake that TLS itself says nothing about.
+fn stalled(error: io::Error) -> io::Error {
+    let how = match error.kind() {
+        io::ErrorKind::TimedOut => "it does not answer in time",
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset => "it hangs up",
+        _ => return error,
+    };
+    io::Error::other(format!("{how} where TLS begins; redis:// is without TLS"))
+}
+
+fn converse(
+    stream: &mut (impl Read + Write),
+    parser: &mut Parser,
+    packet: &Packet,
+    deadline: Instant,
+    mut each: impl FnMut(usize, Value),
+) -> io::Result<()> {
+    stream.write_all(&packet.bytes)?;
+    stream.flush()?;
+    for i in 0..packet.commands {
+        let reply = parser.parse_value(&mut *stream).map_err(|e| transport(&e, deadline))?;
+        each(i, reply);
+    }
+    Ok(())
 }
 
 /// What the parser's error means for the connection; its own text may quote what it read.
 fn transport(error: &redis::RedisError, deadline: Instant) -> io::Error {
+    if let Some(why) = of_stream(error).and_then(tls::said) {
+        return io::Error::new(io::ErrorKind::InvalidData, why.clone());
+    }
     if Instant::now() >= deadline || error.is_timeout() {
         io::ErrorKind::TimedOut.into()
     } else if error.is_io_error() {
@@ -76,6 +128,11 @@ fn transport(error: &redis::RedisError, deadline: Instant) -> io::Error {
     } else {
         io::Error::new(io::ErrorKind::InvalidData, "it does not speak the Redis protocol")
     }
+}
+
+/// The stream's own error, which the parser keeps in an `Arc`.
+fn of_stream(error: &redis::RedisError) -> Option<&io::Error> {
+    error.source()?.downcast_ref::<Arc<dyn Error + Send + Sync>>()?.downcast_ref()
 }
 
 /// A socket whose every call may last until the deadline, no longer.
@@ -95,7 +152,7 @@ impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.socket.set_read_timeout(self.left()?)?;
         let mut socket = self.socket;
-        socket.read(buffer)
+        socket.read(buffer).map_err(late)
     }
 }
 
@@ -103,10 +160,7 @@ impl Write for Timed<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.socket.set_write_timeout(self.left()?)?;
         let mut socket = self.socket;
-        socket.write(bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
-            _ => e,
-        })
+        socket.write(bytes).map_err(late)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -114,24 +168,37 @@ impl Write for Timed<'_> {
     }
 }
 
+/// The system says "would block" when a wait was too long.
+fn late(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
 /// Opens connections. Names are looked up on a thread of their own, since that cannot be bounded.
 pub(super) struct Dialer {
     place: Place,
+    trust: Option<Trust>,
     lookup: Option<Receiver<Vec<SocketAddr>>>,
     known: Vec<SocketAddr>,
 }
 
 impl Dialer {
-    pub(super) fn new(place: Place) -> Self {
-        Self { place, lookup: None, known: Vec::new() }
+    pub(super) fn new(place: Place, trust: Option<Trust>) -> Self {
+        Self { place, trust, lookup: None, known: Vec::new() }
     }
 
     pub(super) fn connect(&mut self, deadline: Instant) -> io::Result<Link> {
         let socket = match self.place.clone() {
             Place::Unix(path) => open(&SockAddr::unix(path)?, Domain::UNIX, deadline)?,
-            Place::Tcp(host, port) => self.tcp(&host, port, deadline)?,
+            Place::Tcp(host, port) | Place::Tls(host, port) => self.tcp(&host, port, deadline)?,
         };
-        Ok(Link { socket, parser: Parser::new() })
+        let link = Link::new(socket);
+        match &self.trust {
+            Some(trust) => link.secured(trust, deadline),
+            None => Ok(link),
+        }
     }
 
     fn tcp(&mut self, host: &str, port: u16, deadline: Instant) -> io::Result<Socket> {

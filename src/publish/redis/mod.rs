@@ -10,6 +10,7 @@ mod backlog;
 mod contract;
 mod link;
 mod trouble;
+mod trust;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -29,6 +30,7 @@ pub use self::worker::Status;
 
 use self::backlog::Entry;
 use self::contract::{Bitcoin, Feed};
+use self::trust::Trust;
 use self::worker::{Parcel, Worker};
 use super::courier::CLOSE_DEADLINE;
 use super::latency::Tap;
@@ -45,10 +47,17 @@ use crate::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// `redis://[user@]host[:port][/db]` or `unix:///path[?db=n]`; empty for no Redis.
+    /// `redis://[user@]host[:port][/db]`, `rediss://..` over TLS, or `unix:///path[?db=n]`; empty for
+    /// no Redis.
     pub url: String,
     /// A file, readable by its owner only, that holds the password. The environment goes before it.
     pub password_file: PathBuf,
+    /// PEM certificates to believe instead of the built-in roots.
+    pub ca_file: PathBuf,
+    /// PEM certificates to show to a server that asks who we are.
+    pub cert_file: PathBuf,
+    /// A file, readable by its owner only, that holds the key of the first of them.
+    pub key_file: PathBuf,
     /// Everything about one batch happens within this, ms.
     pub deadline_ms: u64,
     /// Signals kept for Redis, waiting or to be repeated. Under 800 bytes each.
@@ -62,6 +71,9 @@ impl Default for Settings {
         Self {
             url: String::new(),
             password_file: PathBuf::new(),
+            ca_file: PathBuf::new(),
+            cert_file: PathBuf::new(),
+            key_file: PathBuf::new(),
             deadline_ms: 250,
             retain: 100_000,
             stream_length: 100_000,
@@ -82,7 +94,8 @@ impl Settings {
     /// Says what does not.
     pub fn check(&self) -> Result<(), String> {
         if self.is_on() {
-            Address::parse(&self.url).map_err(|e| format!("url: {e}"))?;
+            let address = Address::parse(&self.url).map_err(|e| format!("url: {e}"))?;
+            self.check_tls(&address.place)?;
         }
         if !(10..=1_000).contains(&self.deadline_ms) {
             return Err(format!("deadline_ms = {}: 10 to 1000", self.deadline_ms));
@@ -93,6 +106,19 @@ impl Settings {
             }
         }
         Ok(())
+    }
+
+    /// What is set for TLS must be used, and be whole.
+    fn check_tls(&self, place: &Place) -> Result<(), String> {
+        let is_set = |file: &PathBuf| !file.as_os_str().is_empty();
+        let files = [&self.ca_file, &self.cert_file, &self.key_file].map(is_set);
+        match (place, files) {
+            (Place::Tls(..), [_, own, key]) if own != key => {
+                Err("cert_file, key_file: one is of no use without the other".into())
+            }
+            (Place::Tls(..), _) | (_, [false, false, false]) => Ok(()),
+            _ => Err("ca_file, cert_file, key_file: only rediss:// is over TLS".into()),
+        }
     }
 }
 
@@ -147,7 +173,7 @@ impl Redis {
     /// acknowledgements take. Does not wait for Redis to be there.
     ///
     /// # Errors
-    /// When the settings are wrong or the password cannot be had.
+    /// When the settings are wrong, or the password or a certificate cannot be had.
     pub fn open(
         settings: &Settings,
         run: u64,
@@ -163,7 +189,7 @@ impl Redis {
     /// The same with the password in hand, where no run was before.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When a certificate cannot be had, or the system gives no thread.
     pub fn start(
         settings: &Settings,
         address: Address,
@@ -177,7 +203,7 @@ impl Redis {
     /// The same where `former` runs left something.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When a certificate cannot be had, or the system gives no thread.
     pub fn follow(
         settings: &Settings,
         address: Address,
@@ -189,7 +215,8 @@ impl Redis {
         let (outgoing, incoming) = bounded(QUEUE);
         let status = Arc::new(Status::default());
         let seen = Arc::clone(&status);
-        let worker = Worker::new(incoming, settings, address, password, run, seen)
+        let trust = Trust::find(settings, &address).map_err(io::Error::other)?;
+        let worker = Worker::new(incoming, settings, (address, trust), password, run, seen)
             .measured(tap)
             .after(former.entries(), former.seq + 1);
         let thread = Builder::new().name("redis".into()).spawn(move || worker.run())?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::tls;
+
 /// What helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cure {
@@ -57,9 +59,13 @@ impl Trouble {
         Self { words, cure: if password { Cure::Change } else { Cure::Wait } }
     }
 
-    /// What an error of the connection means.
+    /// What an error of the connection to `host` means.
     #[must_use]
-    pub fn of_transport(error: &std::io::Error) -> Self {
+    pub fn of_transport(error: &std::io::Error, host: &str) -> Self {
+        if let Some(why) = tls::said(error) {
+            let (said, cure) = (tls::words(host, why), Cure::Change);
+            return Self { words: format!("{}{}", Foreign(&said), remedy(why)), cure };
+        }
         let words = match error.kind() {
             std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => {
                 "Redis does not answer in time".to_owned()
@@ -67,6 +73,25 @@ impl Trouble {
             _ => format!("cannot reach Redis: {}", Foreign(&error.to_string())),
         };
         Self { words, cure: Cure::Wait }
+    }
+}
+
+/// What helps where TLS does not come about.
+fn remedy(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription, CertificateError as Wrong, Error};
+    match error {
+        Error::InvalidCertificate(Wrong::UnknownIssuer | Wrong::BadSignature) => {
+            "; name its authority in redis.ca_file"
+        }
+        Error::InvalidCertificate(Wrong::ExpiredContext { .. }) => ", or renew the certificate",
+        Error::InvalidCertificate(Wrong::NotValidForNameContext { .. }) => {
+            "; use a name that it is for in redis.url"
+        }
+        Error::InvalidMessage(_) => "; redis:// is without TLS",
+        Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "; set redis.cert_file and redis.key_file"
+        }
+        _ => "",
     }
 }
 

@@ -26,11 +26,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use redis::Value;
 
-use super::address::{Address, Secret};
+use super::address::{Address, Place, Secret};
 use super::backlog::{Backlog, Entry};
 use super::contract::{self, Bitcoin, Feed, KEPT, STREAM};
 use super::link::{Dialer, Link, Packet};
 use super::trouble::{Cure, RARELY, Trouble};
+use super::trust::Trust;
 use crate::event::{Event, Venue};
 use crate::publish::Fate;
 use crate::publish::courier::CLOSE_DEADLINE;
@@ -197,14 +198,14 @@ impl Worker {
     pub(super) fn new(
         incoming: Receiver<Parcel>,
         settings: &super::Settings,
-        address: Address,
+        (address, trust): (Address, Option<Trust>),
         password: Option<Secret>,
         run: u64,
         status: Arc<Status>,
     ) -> Self {
         Self {
             incoming,
-            dialer: Dialer::new(address.place.clone()),
+            dialer: Dialer::new(address.place.clone(), trust),
             address,
             password,
             deadline: Duration::from_millis(settings.deadline_ms),
@@ -292,7 +293,10 @@ impl Worker {
         if Instant::now() >= self.retry_at {
             match self.advance() {
                 Ok(()) => {}
-                Err(Stop::Lost(error)) => self.lose(&Trouble::of_transport(&error)),
+                Err(Stop::Lost(error)) => {
+                    let host = self.address.place.host().into_owned();
+                    self.lose(&Trouble::of_transport(&error, &host));
+                }
                 Err(Stop::Refused(trouble)) => self.lose(&trouble),
                 Err(Stop::Moved) => {
                     self.link = None;
@@ -315,7 +319,7 @@ impl Worker {
         let Some(mut link) = self.link.take() else {
             self.status.attempts.fetch_add(1, Ordering::Relaxed);
             let mut link = self.dialer.connect(deadline)?;
-            self.greet(&mut link, deadline)?;
+            self.greet(&mut link, deadline).map_err(|stop| self.puzzled(stop))?;
             self.link = Some(link);
             return Ok(());
         };
@@ -327,6 +331,16 @@ impl Worker {
         }
         self.link = Some(link);
         Ok(())
+    }
+
+    /// A server that wants TLS hangs up on whoever does not begin with it.
+    fn puzzled(&self, stop: Stop) -> Stop {
+        match (stop, &self.address.place) {
+            (Stop::Lost(e), Place::Tcp(..)) if e.kind() == io::ErrorKind::ConnectionReset => {
+                io::Error::other("it hangs up at our first word; rediss:// is with TLS").into()
+            }
+            (stop, _) => stop,
+        }
     }
 
     /// Says who we are and asks where the stream stands.
