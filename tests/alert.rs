@@ -233,7 +233,11 @@ fn a1_after_500_twice_it_arrives_with_the_same_key_and_bytes() {
 #[test]
 fn a1_the_pause_a_server_asks_for_is_kept() {
     let server = server(|n| match n {
-        0 => answer("429 Too Many Requests", "Retry-After: 3\r\n"),
+        // As a date, by the server's own clock.
+        0 => answer(
+            "429 Too Many Requests",
+            "Date: Fri, 10 Oct 2025 21:00:00 GMT\r\nRetry-After: Fri, 10 Oct 2025 21:00:03 GMT\r\n",
+        ),
         _ => OK.to_owned(),
     });
     let mut bench = bench(&server.channel(PRIVATE), None);

@@ -144,6 +144,15 @@ fn f15_f16_f17_a_venue_that_refuses_is_left_alone_for_as_long_as_it_must_be() {
         ("451 Unavailable", "", Blocked, 451, 300, "(region)"),
         ("429 Too Many", "Retry-After: 700\r\n", Blocked, 429, 700, "too many"),
         ("418 Teapot", "Retry-After: 99999\r\n", Blocked, 418, 3_600, "banned"),
+        // As a date, by the server's own clock.
+        (
+            "429 Too Many",
+            "Date: Fri, 10 Oct 2025 21:00:00 GMT\r\nRetry-After: Fri, 10 Oct 2025 21:11:40 GMT\r\n",
+            Blocked,
+            429,
+            700,
+            "too many",
+        ),
         ("503 Unwell", "", Down, 503, 0, "unwell"),
         ("301 Moved", "Location: wss://elsewhere/\r\n", Down, 301, 0, "redirect refused"),
     ] {

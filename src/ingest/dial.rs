@@ -16,7 +16,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -32,7 +32,7 @@ use super::resolve::Resolver;
 use super::wire::{Pipe, Wire};
 use crate::event::{VENUE_COUNT, Venue};
 use crate::time::Nanos;
-use crate::tls;
+use crate::{https, tls};
 
 const CONNECT: Duration = Duration::from_secs(2);
 const SECURE: Duration = Duration::from_secs(2);
@@ -305,13 +305,17 @@ fn upgrade_reason(error: &tungstenite::Error) -> Refusal {
 
 fn http_reason<T>(answer: &Response<T>) -> Refusal {
     let code = answer.status().as_u16();
-    let header = answer.headers().get("Retry-After").and_then(|value| value.to_str().ok());
-    let retry_after = header.and_then(|text| text.trim().parse().ok());
+    let retry_after = https::retry_after(answer.headers(), SystemTime::now());
     Refusal {
         why: format!("http {code}{}", http_hint(code)),
         code,
-        retry_after: retry_after.map(|s: u64| s.min(RETRY_AFTER_MAX)),
+        retry_after: retry_after.map(|pause| whole_seconds(pause).min(RETRY_AFTER_MAX)),
     }
+}
+
+/// No shorter than what was asked for.
+fn whole_seconds(pause: Duration) -> u64 {
+    pause.as_secs().saturating_add(u64::from(pause.subsec_nanos() > 0))
 }
 
 /// What a status usually means at a venue.

@@ -5,9 +5,9 @@
 //! anything else is a refusal. The address is looked at before the connection is made ([`super::address`]).
 //! No outcome ever repeats the URL: it may hold a token.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use tungstenite::http::{HeaderMap, Response};
+use tungstenite::http::Response;
 use ureq::tls::RootCerts;
 use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Body, Error, Timeout};
@@ -97,17 +97,12 @@ fn answered(mut answer: Response<Body>) -> Outcome {
     if !later {
         return Outcome::Refused(format!("http {code}"));
     }
-    let after = retry_after(answer.headers()).or_else(|| {
+    let after = https::retry_after(answer.headers(), SystemTime::now()).or_else(|| {
         let body = answer.body_mut().with_config().limit(ANSWER_MAX).read_to_vec();
         body.ok().and_then(|body| said_in(&body))
     });
     let after = after.map(|after| after.min(RETRY_AFTER_MAX));
     Outcome::Later { why: format!("http {code}"), after, perhaps: false }
-}
-
-/// Seconds; the other form, a date, is taken as not said.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    seconds(headers.get("Retry-After")?.to_str().ok()?.trim().parse().ok()?)
 }
 
 /// Discord says `{"retry_after": 0.5}`, Telegram `{"parameters": {"retry_after": 5}}`.
@@ -189,6 +184,9 @@ mod tests {
     fn the_pause_a_server_asks_for_is_read_and_bounded() {
         assert_eq!(after(&answer(429, Some("7"), "")), Some(7_000));
         assert_eq!(after(&answer(503, Some("999999999999"), "")), Some(3_600_000));
+        let year_3000 = Some("Wed, 01 Jan 3000 00:00:00 GMT");
+        assert_eq!(after(&answer(503, year_3000, "")), Some(3_600_000), "a date");
+        assert_eq!(after(&answer(503, Some("Thu, 01 Jan 1970 00:00:00 GMT"), "")), Some(0));
         assert_eq!(after(&answer(429, None, r#"{"retry_after":0.25}"#)), Some(250));
         let telegram = r#"{"ok":false,"parameters":{"retry_after":5}}"#;
         assert_eq!(after(&answer(429, None, telegram)), Some(5_000));
