@@ -4,6 +4,8 @@
 //! points. By default a slice runs; 100 kills are `FORESHOCK_FULL=1 cargo test --release --test death`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "peer/mod.rs"]
+mod peer;
 #[path = "support/redis.rs"]
 mod server;
 #[path = "support/scratch.rs"]
@@ -11,10 +13,12 @@ mod scratch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -257,6 +261,123 @@ fn signals_made_while_redis_was_away_reach_it_through_the_run_after() {
     assert!(journal.len() == 2, "both had something to say: {journal:?}");
     let written = journal.iter().flat_map(|(run, seqs)| seqs.iter().map(move |seq| (*run, *seq)));
     assert_eq!(ids(&redis), written.collect::<Vec<_>>());
+}
+
+/// A place for alerts: the key and body of every request. While it is mute it takes them and says nothing.
+struct Place {
+    port: u16,
+    mute: Arc<AtomicBool>,
+    heard: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
+}
+
+impl Place {
+    fn open(ca: &Path) -> Self {
+        let (mute, heard) = (Arc::new(AtomicBool::new(true)), Arc::default());
+        let (is_mute, list) = (Arc::clone(&mute), Arc::clone(&heard));
+        let list: Arc<Mutex<Vec<(String, serde_json::Value)>>> = list;
+        let peer = peer::peer(peer::Certificate::Good, move |_, mut stream| {
+            let head = peer::request(&mut stream);
+            let header = |name: &str| {
+                let found = |line: &str| {
+                    Some(
+                        line.split_once(": ")
+                            .filter(|(known, _)| known.eq_ignore_ascii_case(name))?
+                            .1
+                            .to_owned(),
+                    )
+                };
+                head.lines().find_map(found).unwrap()
+            };
+            let mut body = vec![0; header("content-length").parse().unwrap()];
+            stream.read_exact(&mut body).unwrap();
+            let body = serde_json::from_slice(&body).unwrap();
+            list.lock().unwrap().push((header("idempotency-key"), body));
+            if is_mute.load(Ordering::Relaxed) {
+                return peer::linger(stream);
+            }
+            peer::send(&mut stream, b"HTTP/1.1 204 Thanks\r\nConnection: close\r\n\r\n");
+        });
+        fs::write(ca, &peer.ca_pem).unwrap();
+        Self { port: peer.port, mute, heard }
+    }
+
+    fn heard(&self) -> Vec<(String, serde_json::Value)> {
+        self.heard.lock().unwrap().clone()
+    }
+
+    fn until(&self, requests: usize) {
+        let end = Instant::now() + Duration::from_secs(20);
+        while self.heard().len() < requests {
+            assert!(Instant::now() < end, "only {:?}", self.heard());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Changes of level that were told, each message counted once.
+    fn told(&self) -> u64 {
+        let messages: BTreeMap<String, serde_json::Value> = self.heard().into_iter().collect();
+        let words = ["WATCH", "ALERT", "CRITICAL", "EXTREME", "calm again"];
+        let counts = |body: &serde_json::Value| -> u64 {
+            words.iter().filter_map(|word| body["counts"][word].as_u64()).sum()
+        };
+        messages.values().map(counts).sum()
+    }
+}
+
+#[test]
+fn a3_alerts_that_a_kill_kept_from_arriving_are_sent_by_the_run_after_and_none_twice() {
+    if skipped() {
+        return;
+    }
+    let redis = Server::start(&[]);
+    let mut scene = Scene::open(60.0);
+    scene.configure(&redis);
+    let place = Place::open(&scene.file("alert-ca.pem"));
+    let config = fs::read_to_string(scene.file("config.toml")).unwrap();
+    let channel = format!(
+        "[[alert.channel]]\nkind = \"webhook\"\nlevel = \"WATCH\"\nallow_private = true\n\
+         url = \"https://localhost:{}/hook\"\nca_file = {:?}\n",
+        place.port,
+        scene.file("alert-ca.pem").display().to_string()
+    );
+    fs::write(scene.file("config.toml"), config + &channel).unwrap();
+    let (child, _) = scene.run();
+    place.until(1);
+    // Others join the one that is on its way.
+    thread::sleep(Duration::from_secs(2));
+    kill(child);
+    place.mute.store(false, Ordering::Relaxed);
+    let asked = place.heard().len();
+    let (child, _) = scene.run();
+    place.until(asked + 3);
+    scene.end(child);
+    let heard = place.heard();
+    let (key, again) = &heard[asked];
+    assert_eq!(*key, heard[0].0, "what was on its way goes again under its key");
+    assert_eq!(again["counts"], heard[0].1["counts"]);
+    // All but the clock at its end, which may round another way.
+    let words = |body: &serde_json::Value| {
+        body["text"].as_str().unwrap().split(" venues live (").next().unwrap().to_owned()
+    };
+    assert_eq!(words(again), words(&heard[0].1));
+    let (child, _) = scene.run();
+    thread::sleep(Duration::from_millis(1_500));
+    scene.end(child);
+    let mut raised = BTreeSet::new();
+    let mut due = 0;
+    let mut reader = Reader::open(&scene.file("journal")).unwrap();
+    while let Some(message) = reader.next() {
+        let Ok(Message::Report(report)) = message else { continue };
+        if report.kind == Kind::Change {
+            let told = match report.level >= Level::Watch {
+                true => raised.insert(report.symbol) || true,
+                false => raised.remove(&report.symbol),
+            };
+            due += u64::from(told);
+        }
+    }
+    eprintln!("{due} changes, {} requests", place.heard().len());
+    assert_eq!(place.told(), due, "none lost, none told twice");
 }
 
 const START: Nanos = Nanos(1_760_130_000 * NS_PER_S);

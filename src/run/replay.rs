@@ -59,6 +59,7 @@ pub fn replay(
     let mut config = config.clone();
     // Nobody may take the past for the present.
     config.alert.mark = "REPLAY".to_owned();
+    config.journal.restore = false;
     let crew =
         Pipeline { ingest, events, past: Past::default(), sinks }.start(&config, clock, &stop)?;
     let outcome = crew.join();

@@ -1,7 +1,7 @@
 //! Where the last run ended, out of its journal, so that this one goes on from there.
 //!
 //! A sudden end loses three things, and the end of the journal gives them back: the numbers of signals
-//! and episodes; the signals that Redis may not have got; and the windows. The last are lived again:
+//! and episodes; the signals that Redis or people may not have got; and the windows. The last are lived again:
 //!
 //! ```text
 //! Resume{seq, episode}   events of the last 300 s   every feed Down, GAP   Stood{level, episode}
@@ -31,6 +31,9 @@ const WINDOWS_NS: u64 = 300 * NS_PER_S;
 /// How much of the journal is looked at: its end. Bounds the time it takes.
 const TAIL_BYTES: u64 = 32 << 20;
 
+/// Signals kept for channels that may not have been told them.
+const FOR_PEOPLE: usize = 10_000;
+
 /// What earlier runs left.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
@@ -38,7 +41,7 @@ pub struct Past {
     pub run: u64,
     /// What the engine takes before anything else.
     pub events: Vec<Event>,
-    /// What Redis may not have got.
+    /// What Redis or people may not have got.
     pub former: Former,
     /// What was found, for people: whole lines.
     pub words: String,
@@ -67,7 +70,9 @@ pub fn past(config: &Config, now: Nanos) -> Past {
     let Ok(reader) = Reader::tail(&config.journal.directory, TAIL_BYTES) else {
         return Past::default();
     };
-    let keep = if config.redis.is_on() { config.redis.retain } else { 0 };
+    let for_redis = if config.redis.is_on() { config.redis.retain } else { 0 };
+    let for_people = if config.alert.is_on() { FOR_PEOPLE } else { 0 };
+    let keep = for_redis.max(for_people);
     let mut memory = Memory { keep, ..Memory::default() };
     memory.read(reader);
     memory.past(now)
@@ -172,7 +177,7 @@ impl Memory {
         let _ = writeln!(
             self.words,
             "journal: goes on after signal {run}-{seq}, which ended {ago:.1} s ago; {of_before} events \
-             of it lived again, {} signals offered to Redis again",
+             of it lived again, {} signals kept for Redis and people",
             self.signals.len()
         );
         let former = Former { seq, signals: self.signals.into() };

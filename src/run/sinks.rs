@@ -43,7 +43,9 @@ pub fn sinks(
         sinks.push(Box::new(latency.map_err(failed(&format!("latency log {place}")))?));
     }
     if config.alert.is_on() {
-        let alerts = Alerts::open(&config.alert, run, status);
+        let goes_on = config.journal.is_on() && config.journal.restore;
+        let past = goes_on.then_some((&past.former, config.journal.directory.as_path()));
+        let alerts = Alerts::after(&config.alert, run, status, past);
         sinks.push(Box::new(alerts.map_err(|e| Failure::config(format!("alert: {e}")))?));
     }
     let colour = config.console.colour.for_stdout();

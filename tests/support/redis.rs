@@ -135,9 +135,17 @@ impl Client {
         self.parser.parse_value(&mut self.stream)
     }
 
+    /// The answer; a server that has just been started may have to load its data first.
     pub fn ask(&mut self, command: &[&str]) -> Value {
-        self.send(command);
-        self.reply().unwrap()
+        loop {
+            self.send(command);
+            match self.reply().unwrap() {
+                Value::ServerError(e) if e.code() == "LOADING" => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub fn text(&mut self, command: &[&str]) -> String {

@@ -153,7 +153,7 @@ fn webhook(run: u64, message: &Message) -> String {
                 json.put(word, *n);
             }
         });
-        json.list("signals", group.shown().iter().filter_map(|note| signal(run, note)));
+        json.list("signals", group.shown().iter().filter_map(signal));
     });
     out
 }
@@ -167,11 +167,11 @@ impl Value for Whole {
     }
 }
 
-fn signal(run: u64, note: &Note) -> Option<Whole> {
+fn signal(note: &Note) -> Option<Whole> {
     let (News::Signal(report) | News::Calm(report)) = note.news else { return None };
     // The note's time is the wall clock's for the moment the report is about.
     let now = Now { mono: report.at, wall: note.at };
-    Some(Whole(report, Sent { run, now }))
+    Some(Whole(report, Sent { run: note.run, now }))
 }
 
 /// At most this many characters.
@@ -203,7 +203,7 @@ mod tests {
         let mut storm = Storm::new(0);
         let symbol = Symbol::parse(symbol).unwrap();
         let report = Report { symbol, ..sample(9) };
-        storm.add(&Note { at: Millis(1_760_130_000_009), news: News::Signal(report) });
+        storm.add(&Note { run: 7, at: Millis(1_760_130_000_009), news: News::Signal(report) });
         Message::new(7, 1, "", storm.due(Nanos(0)).unwrap(), Millis(1_760_130_000_100))
     }
 

@@ -12,8 +12,9 @@ use std::time::Duration;
 use super::message::Message;
 use super::note::Note;
 use super::post::Outcome;
+use super::receipt::{Id, Receipt};
 use super::storm::{Group, Storm};
-use crate::time::{NS_PER_S, Nanos, Now};
+use crate::time::{Millis, NS_PER_S, Nanos, Now};
 
 /// Attempts at one message; about seven minutes where the server does not say how long to wait.
 pub const ATTEMPTS: u32 = 12;
@@ -89,6 +90,7 @@ pub struct Desk<C> {
     overrun: u64,
     trouble: String,
     say: fn(&str),
+    receipt: Option<Receipt>,
 }
 
 impl<C: Carrier> Desk<C> {
@@ -104,7 +106,28 @@ impl<C: Carrier> Desk<C> {
             overrun: 0,
             trouble: String::new(),
             say,
+            receipt: None,
         }
+    }
+
+    /// Goes on after a run that left `notes` behind. Those that were on their way may have arrived: they go
+    /// first, by themselves, under the key they had.
+    #[must_use]
+    pub fn after(mut self, receipt: Receipt, notes: &[Note], at: Millis) -> Self {
+        let sending = receipt.told().sending.clone();
+        let (key, last) = sending.unwrap_or_default();
+        let mut first = Storm::new(0);
+        for note in notes {
+            if note.id() <= last { first.add(note) } else { self.storm.add(note) }
+        }
+        self.pending = first.rest(Nanos(0)).map(|group| {
+            let message = Message::new(self.plate.run, 0, &self.plate.mark, group, at);
+            let (message, due) = (Message { key, ..message }, Nanos(0));
+            Pending { message, attempts: 0, due, asked: false, again: true }
+        });
+        self.books.notes.fetch_add(notes.len() as u64, Ordering::Relaxed);
+        self.receipt = Some(receipt);
+        self
     }
 
     /// Something happened.
@@ -152,36 +175,51 @@ impl<C: Carrier> Desk<C> {
     fn attempt(&mut self, mut pending: Pending, now: Now) {
         pending.attempts += 1;
         self.storm.again(now.mono);
+        self.receipt_of(&pending, |receipt, key, last| receipt.sending(key, last));
         let notes = pending.message.group.total();
         match self.carrier.carry(&pending.message, pending.again) {
             Outcome::Delivered => {
                 self.books.delivered.fetch_add(notes, Ordering::Relaxed);
                 self.books.messages.fetch_add(1, Ordering::Relaxed);
+                self.receipt_of(&pending, |receipt, _, last| receipt.settled(last));
                 self.well();
             }
             Outcome::Refused(why) => {
                 self.ill(&why, "refused");
                 self.books.refused.fetch_add(notes, Ordering::Relaxed);
-                self.forget(&pending.message);
+                self.forget(&pending);
             }
             Outcome::Later { why, .. } if pending.attempts >= ATTEMPTS => {
                 self.ill(&why, "given up");
                 self.books.given_up.fetch_add(notes, Ordering::Relaxed);
-                self.forget(&pending.message);
+                self.forget(&pending);
             }
             Outcome::Later { why, after, perhaps } => {
                 self.ill(&why, "will be tried again");
                 pending.again |= perhaps;
                 pending.asked = after.is_some();
                 pending.due = now.mono.plus(pause(pending.attempts, after));
+                if !pending.again {
+                    self.receipt_of(&pending, |receipt, _, _| receipt.returned());
+                }
                 self.pending = Some(pending);
             }
         }
     }
 
+    /// Notes something in the receipt, where there is one and the message tells a signal.
+    fn receipt_of(&mut self, pending: &Pending, note: impl FnOnce(&mut Receipt, &str, Id)) {
+        let (key, last) = (&pending.message.key, pending.message.group.last());
+        if let Some(receipt) = self.receipt.as_mut().filter(|_| last > Id::default()) {
+            note(receipt, key, last);
+        }
+    }
+
     /// What this message would have told, the next one tells as a number.
-    fn forget(&mut self, message: &Message) {
-        self.storm.miss(message.group.total() + message.group.missed());
+    fn forget(&mut self, pending: &Pending) {
+        let group = &pending.message.group;
+        self.storm.miss(group.total() + group.missed());
+        self.receipt_of(pending, |receipt, _, last| receipt.settled(last));
     }
 
     fn ill(&mut self, why: &str, then: &str) {
@@ -242,10 +280,14 @@ mod tests {
         (Desk::new(plate, script, Arc::clone(&books), |_| ()), books, tried)
     }
 
+    fn note(run: u64, seq: u64) -> Note {
+        Note { run, at: Millis(0), news: News::Signal(sample(seq)) }
+    }
+
     fn take(desk: &mut Desk<Script>, books: &Books, n: u64) {
         for seq in 0..n {
             books.notes.fetch_add(1, Ordering::Relaxed);
-            desk.take(&Note { at: Millis(0), news: News::Signal(sample(seq)) });
+            desk.take(&note(7, seq));
         }
     }
 
@@ -321,6 +363,26 @@ mod tests {
         desk.turn(Now::at_millis(0));
         desk.finish(Now::at_millis(100));
         assert_eq!((tried.borrow().len(), books.waiting()), (1, 1));
+    }
+
+    #[test]
+    fn a3_what_was_on_its_way_goes_again_under_its_key_and_what_was_not_goes_after_it() {
+        let folder = std::env::temp_dir().join(format!("fsk-desk-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let open = || Receipt::open(&folder, "t", (6, 2));
+        open().sending("6-9", (6, 4));
+        let left: Vec<Note> = (3..=5).map(|seq| note(6, seq)).collect();
+        let (desk, books, tried) = desk([later(None, false), later(None, true)]);
+        let mut desk = desk.after(open(), &left, Millis(0));
+        desk.turn(Now::at_millis(0));
+        assert_eq!(*tried.borrow(), [("6-9".to_owned(), true, 2)]);
+        assert_eq!(open().told().sending, Some(("6-9".to_owned(), (6, 4))), "still not known");
+        attempts_until(&mut desk, &tried, 10);
+        let last: Vec<_> = tried.borrow()[2..].to_vec();
+        assert_eq!(last, [("6-9".to_owned(), true, 2), ("7-1".to_owned(), false, 1)]);
+        assert_eq!((open().told().upto, open().told().sending.clone()), ((6, 5), None));
+        assert_eq!((count(&books.delivered), books.waiting()), (3, 0));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

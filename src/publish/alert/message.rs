@@ -94,7 +94,7 @@ mod tests {
     fn message(notes: u64, missed: u64, at: i64) -> Message {
         let mut storm = Storm::new(0);
         for seq in 0..notes {
-            storm.add(&Note { at: Millis(1_000_000), news: News::Signal(sample(seq)) });
+            storm.add(&Note { run: 7, at: Millis(1_000_000), news: News::Signal(sample(seq)) });
         }
         storm.miss(missed);
         Message::new(

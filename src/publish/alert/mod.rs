@@ -5,6 +5,9 @@
 //! thread gathers them ([`storm`]), sends and sends again ([`desk`]), in the form the place wants
 //! ([`channel`]), over HTTPS ([`post`]) or SMTP ([`mail`]), to a checked address ([`address`]).
 //!
+//! What a sudden end left undelivered is in the journal, and a note of what was delivered beside it
+//! ([`receipt`]): the next run sends the rest.
+//!
 //! A channel is told every change of a symbol at or above its level, the first one below it again,
 //! and feeds and Redis that fall silent or come back ([`watch`]). Nothing here counts as the publishing
 //! of a signal: that is Redis.
@@ -16,10 +19,12 @@ mod mail;
 mod message;
 mod note;
 mod post;
+mod receipt;
 mod settings;
 mod storm;
 mod watch;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
@@ -35,11 +40,12 @@ use self::mail::Mail;
 use self::message::Message;
 use self::note::{News, Note};
 use self::post::Post;
+use self::receipt::{Id, Receipt};
 use self::storm::Storm;
 use self::watch::Watch;
 use super::Sink;
 use super::courier::{Courier, Errand};
-use super::redis::{Secret, Status};
+use super::redis::{Former, Secret, Status};
 use crate::ledger::Ledger;
 use crate::output::Message as Line;
 use crate::signal::{self, Level, Report};
@@ -89,7 +95,7 @@ impl Carrier for Way {
 pub fn test(channel: &Channel, mark: &str, run: u64, at: Millis) -> Result<Outcome, String> {
     let mut way = Way::open(channel, run)?;
     let mut storm = Storm::new(0);
-    storm.add(&Note { at, news: News::Test });
+    storm.add(&Note { run, at, news: News::Test });
     let group = storm.due(Nanos(0)).unwrap_or_default();
     Ok(way.carry(&Message::new(run, 1, mark, group, at), false))
 }
@@ -97,15 +103,19 @@ pub fn test(channel: &Channel, mark: &str, run: u64, at: Millis) -> Result<Outco
 /// One channel, as the sink sees it.
 struct Lane {
     name: String,
-    level: Level,
     courier: Courier<Note>,
     books: Arc<Books>,
-    /// Symbols that were last told to be at or above the level.
-    raised: Vec<Symbol>,
+    run: u64,
+    raised: Raised,
 }
 
 impl Lane {
-    fn start(channel: &Channel, run: u64, mark: &str) -> Result<Self, String> {
+    fn start(
+        channel: &Channel,
+        run: u64,
+        mark: &str,
+        past: Option<(&Former, &Path)>,
+    ) -> Result<Self, String> {
         let named = |e: String| format!("channel {}: {e}", channel.name());
         let way = Way::open(channel, run).map_err(named)?;
         let books = Arc::new(Books::default());
@@ -113,7 +123,13 @@ impl Lane {
         let (name, every_ns) = (channel.name().to_owned(), channel.every_ns());
         let plate = Plate { name, run, mark: mark.to_owned(), every_ns };
         let mut desk = Desk::new(plate, way, Arc::clone(&books), say);
-        let began = Instant::now();
+        let (mut raised, began) = (Raised::above(channel.level.level()), Instant::now());
+        if let Some((former, folder)) = past {
+            let last = former.signals.last().map(|(run, report)| (*run, report.seq));
+            let receipt = Receipt::open(folder, channel.name(), last.unwrap_or_default());
+            let left = raised.left(former, receipt.told().upto);
+            desk = desk.after(receipt, &left, now(began).wall);
+        }
         let work = move |errand: Errand<'_, Note>| {
             if let Errand::Parcel(note) = &errand {
                 desk.take(note);
@@ -123,19 +139,20 @@ impl Lane {
                 Errand::Parcel(_) | Errand::Pause => desk.turn(now(began)),
             }
         };
-        let blank = Note { at: Millis(0), news: News::Test };
+        let blank = Note { run, at: Millis(0), news: News::Test };
         let thread = format!("alert-{}", channel.name());
         let courier = Courier::start(&thread, vec![blank; QUEUE], LOOK, work);
         Ok(Self {
             name: channel.name().to_owned(),
-            level: channel.level.level(),
             courier: courier.map_err(|e| named(e.to_string()))?,
             books,
-            raised: Vec::with_capacity(RAISED),
+            run,
+            raised,
         })
     }
 
-    fn tell(&mut self, note: Note) {
+    fn tell(&mut self, at: Millis, news: News) {
+        let note = Note { run: self.run, at, news };
         self.books.notes.fetch_add(1, Ordering::Relaxed);
         // The parcel that comes back is only the permission to send one.
         let handed = self.courier.blank().is_some_and(|_| self.courier.send(note).is_ok());
@@ -144,19 +161,49 @@ impl Lane {
         }
     }
 
-    /// A change of level: told at or above this channel's, and the first time below it again.
     fn change(&mut self, report: &Report, at: Millis) {
-        let place = self.raised.iter().position(|symbol| *symbol == report.symbol);
+        if let Some(news) = self.raised.change(report) {
+            self.tell(at, news);
+        }
+    }
+}
+
+/// What a channel is told of the levels.
+struct Raised {
+    level: Level,
+    /// Symbols that were last told to be at or above it.
+    symbols: Vec<Symbol>,
+}
+
+impl Raised {
+    fn above(level: Level) -> Self {
+        Self { level, symbols: Vec::with_capacity(RAISED) }
+    }
+
+    /// A change of level: told at or above the channel's, and the first time below it again.
+    fn change(&mut self, report: &Report) -> Option<News> {
+        let place = self.symbols.iter().position(|symbol| *symbol == report.symbol);
         if report.level >= self.level {
             // Room was made for more symbols than the engine has rows.
-            if place.is_none() && self.raised.len() < RAISED {
-                self.raised.push(report.symbol);
+            if place.is_none() && self.symbols.len() < RAISED {
+                self.symbols.push(report.symbol);
             }
-            self.tell(Note { at, news: News::Signal(*report) });
-        } else if let Some(place) = place {
-            self.raised.swap_remove(place);
-            self.tell(Note { at, news: News::Calm(*report) });
+            return Some(News::Signal(*report));
         }
+        self.symbols.swap_remove(place?);
+        Some(News::Calm(*report))
+    }
+
+    /// What the channel would have been told of `former` signals, as far as it comes after `told`.
+    fn left(&mut self, former: &Former, told: Id) -> Vec<Note> {
+        let changes =
+            former.signals.iter().filter(|(_, report)| report.kind == signal::Kind::Change);
+        let note = |(run, report): &(u64, Report)| {
+            // The steady clock began at the wall's.
+            let at = Millis(report.at.millis());
+            self.change(report).map(|news| Note { run: *run, at, news })
+        };
+        changes.filter_map(note).filter(|note| note.id() > told).collect()
     }
 }
 
@@ -180,8 +227,22 @@ impl Alerts {
     /// # Errors
     /// When a channel's secret or certificates cannot be had, or the system gives no thread.
     pub fn open(settings: &Settings, run: u64, redis: Option<Arc<Status>>) -> Result<Self, String> {
+        Self::after(settings, run, redis, None)
+    }
+
+    /// The same for a run that goes on after others: what they said, and the folder in which each channel
+    /// keeps what it was told of it. What was not delivered is sent now.
+    ///
+    /// # Errors
+    /// When a channel's secret or certificates cannot be had, or the system gives no thread.
+    pub fn after(
+        settings: &Settings,
+        run: u64,
+        redis: Option<Arc<Status>>,
+        past: Option<(&Former, &Path)>,
+    ) -> Result<Self, String> {
         settings.check()?;
-        let start = |channel| Lane::start(channel, run, &settings.mark);
+        let start = |channel| Lane::start(channel, run, &settings.mark, past);
         let lanes: Result<_, String> = settings.channel.iter().map(start).collect();
         let watch = Watch::new(settings.silence_s.saturating_mul(NS_PER_S));
         Ok(Self { lanes: lanes?, watch, redis })
@@ -193,9 +254,9 @@ impl Alerts {
     }
 }
 
-fn tell_all(lanes: &mut [Lane], note: Note) {
+fn tell_all(lanes: &mut [Lane], at: Millis, news: News) {
     for lane in lanes {
-        lane.tell(note);
+        lane.tell(at, news);
     }
 }
 
@@ -222,13 +283,13 @@ impl Sink for Alerts {
             return Turn::Done;
         }
         let Self { lanes, watch, redis } = self;
-        watch.feeds(now.mono, |news| tell_all(lanes, Note { at: now.wall, news }));
+        watch.feeds(now.mono, |news| tell_all(lanes, now.wall, news));
         // Before the first attempt nobody knows.
         let tried = redis.as_ref().filter(|status| count(&status.attempts) > 0);
         let news =
             tried.and_then(|status| watch.redis(status.up.load(Ordering::Relaxed), now.mono));
         if let Some(news) = news {
-            tell_all(lanes, Note { at: now.wall, news });
+            tell_all(lanes, now.wall, news);
         }
         Turn::Idle
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::receipt::Id;
 use crate::event::{FeedState, Venue};
 use crate::publish::console::Clock;
 use crate::publish::explain::Sentence;
@@ -30,6 +31,8 @@ pub enum News {
 /// A piece of news and when it happened, wall clock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Note {
+    /// The run it is of.
+    pub run: u64,
     /// When.
     pub at: Millis,
     /// What.
@@ -37,6 +40,15 @@ pub struct Note {
 }
 
 impl Note {
+    /// Run and number of the signal it is about; zeros where it is about none.
+    #[must_use]
+    pub fn id(&self) -> Id {
+        match &self.news {
+            News::Signal(report) | News::Calm(report) => (self.run, report.seq),
+            _ => Id::default(),
+        }
+    }
+
     /// The word that counts of such news go by.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -100,7 +112,7 @@ mod tests {
     use crate::publish::explain::tests::sample;
 
     fn text(news: News) -> String {
-        Note { at: Millis(1_760_130_000_000), news }.to_string()
+        Note { run: 7, at: Millis(1_760_130_000_000), news }.to_string()
     }
 
     #[test]

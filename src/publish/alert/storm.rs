@@ -10,6 +10,7 @@
 use arrayvec::ArrayVec;
 
 use super::note::Note;
+use super::receipt::Id;
 use crate::time::Nanos;
 
 /// Lines a message shows at most; the others are counted.
@@ -24,9 +25,16 @@ pub struct Group {
     total: u64,
     shown: ArrayVec<Note, SHOWN>,
     missed: u64,
+    last: Id,
 }
 
 impl Group {
+    /// The last signal in it; zeros where there is none.
+    #[must_use]
+    pub fn last(&self) -> Id {
+        self.last
+    }
+
     /// Pieces of news in it.
     #[must_use]
     pub fn total(&self) -> u64 {
@@ -53,6 +61,7 @@ impl Group {
 
     fn add(&mut self, note: &Note) {
         self.total += 1;
+        self.last = self.last.max(note.id());
         let word = note.word();
         match self.counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
@@ -131,7 +140,7 @@ mod tests {
 
     fn note(level: Level, seq: u64) -> Note {
         let report = Report { level, ..sample(seq) };
-        Note { at: Millis(0), news: News::Signal(report) }
+        Note { run: 7, at: Millis(0), news: News::Signal(report) }
     }
 
     fn seqs(group: &Group) -> Vec<u64> {
