@@ -365,15 +365,16 @@ fn a3_alerts_that_a_kill_kept_from_arriving_are_sent_by_the_run_after_and_none_t
     scene.end(child);
     let mut raised = BTreeSet::new();
     let mut due = 0;
-    let mut reader = Reader::open(&scene.file("journal")).unwrap();
-    while let Some(message) = reader.next() {
+    for message in Reader::open(&scene.file("journal")).unwrap() {
         let Ok(Message::Report(report)) = message else { continue };
-        if report.kind == Kind::Change {
-            let told = match report.level >= Level::Watch {
-                true => raised.insert(report.symbol) || true,
-                false => raised.remove(&report.symbol),
-            };
-            due += u64::from(told);
+        if report.kind != Kind::Change {
+            continue;
+        }
+        if report.level >= Level::Watch {
+            raised.insert(report.symbol);
+            due += 1;
+        } else {
+            due += u64::from(raised.remove(&report.symbol));
         }
     }
     eprintln!("{due} changes, {} requests", place.heard().len());

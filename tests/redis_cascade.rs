@@ -4,7 +4,7 @@
 //! liquidations in another of six hundred coins every other second, played ten times as fast: hundreds of
 //! signals a second) and publishes to a real server, to which the faults happen. At the end it is interrupted; the
 //! stream must then hold exactly the signals it wrote to a file beside it: none lost, none doubled, all in
-//! order. By default a slice runs; 1,000 kills, 200 freezes and 100 empty restarts (some ten minutes) are
+//! order. By default a slice runs; 1,000 kills, 200 freezes and 100 empty restarts (some seven minutes) are
 //! `FORESHOCK_FULL=1 cargo test --release --test redis_cascade -- --test-threads 1`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
