@@ -136,9 +136,9 @@ fn of_stream(error: &redis::RedisError) -> Option<&io::Error> {
 }
 
 /// A socket whose every call may last until the deadline, no longer.
-struct Timed<'a> {
-    socket: &'a Socket,
-    deadline: Instant,
+pub(in crate::publish) struct Timed<'a> {
+    pub(in crate::publish) socket: &'a Socket,
+    pub(in crate::publish) deadline: Instant,
 }
 
 impl Timed<'_> {
@@ -177,27 +177,31 @@ fn late(error: io::Error) -> io::Error {
 }
 
 /// Opens connections. Names are looked up on a thread of their own, since that cannot be bounded.
-pub(super) struct Dialer {
+pub(in crate::publish) struct Dialer {
     place: Place,
-    trust: Option<Trust>,
     lookup: Option<Receiver<Vec<SocketAddr>>>,
     known: Vec<SocketAddr>,
 }
 
 impl Dialer {
-    pub(super) fn new(place: Place, trust: Option<Trust>) -> Self {
-        Self { place, trust, lookup: None, known: Vec::new() }
+    pub(in crate::publish) fn new(place: Place) -> Self {
+        Self { place, lookup: None, known: Vec::new() }
     }
 
-    pub(super) fn connect(&mut self, deadline: Instant) -> io::Result<Link> {
-        let socket = match self.place.clone() {
-            Place::Unix(path) => open(&SockAddr::unix(path)?, Domain::UNIX, deadline)?,
-            Place::Tcp(host, port) | Place::Tls(host, port) => self.tcp(&host, port, deadline)?,
-        };
-        let link = Link::new(socket);
-        match &self.trust {
+    /// A connection, over TLS where there is a `trust`.
+    pub(super) fn connect(&mut self, trust: Option<&Trust>, deadline: Instant) -> io::Result<Link> {
+        let link = Link::new(self.socket(deadline)?);
+        match trust {
             Some(trust) => link.secured(trust, deadline),
             None => Ok(link),
+        }
+    }
+
+    /// A socket that is connected.
+    pub(in crate::publish) fn socket(&mut self, deadline: Instant) -> io::Result<Socket> {
+        match self.place.clone() {
+            Place::Unix(path) => open(&SockAddr::unix(path)?, Domain::UNIX, deadline),
+            Place::Tcp(host, port) | Place::Tls(host, port) => self.tcp(&host, port, deadline),
         }
     }
 
@@ -239,7 +243,7 @@ fn deadline_share(deadline: Instant) -> Duration {
 
 fn start_lookup(host: String, port: u16) -> io::Result<Receiver<Vec<SocketAddr>>> {
     let (found, lookup) = bounded(1);
-    std::thread::Builder::new().name("redis-name".into()).spawn(move || {
+    std::thread::Builder::new().name("lookup".into()).spawn(move || {
         let addresses = (host.as_str(), port).to_socket_addrs().map(Iterator::collect);
         let _ = found.send(addresses.unwrap_or_default());
     })?;

@@ -8,7 +8,7 @@
 mod address;
 mod backlog;
 mod contract;
-mod link;
+pub(in crate::publish) mod link;
 mod trouble;
 mod trust;
 mod worker;

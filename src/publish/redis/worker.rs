@@ -179,6 +179,7 @@ pub(super) struct Worker {
     backlog: Backlog,
     fresh: Fresh,
     dialer: Dialer,
+    trust: Option<Trust>,
     link: Option<Link>,
     retry_at: Instant,
     pause: Duration,
@@ -205,7 +206,8 @@ impl Worker {
     ) -> Self {
         Self {
             incoming,
-            dialer: Dialer::new(address.place.clone(), trust),
+            dialer: Dialer::new(address.place.clone()),
+            trust,
             address,
             password,
             deadline: Duration::from_millis(settings.deadline_ms),
@@ -318,7 +320,7 @@ impl Worker {
         let deadline = Instant::now() + self.deadline;
         let Some(mut link) = self.link.take() else {
             self.status.attempts.fetch_add(1, Ordering::Relaxed);
-            let mut link = self.dialer.connect(deadline)?;
+            let mut link = self.dialer.connect(self.trust.as_ref(), deadline)?;
             self.greet(&mut link, deadline).map_err(|stop| self.puzzled(stop))?;
             self.link = Some(link);
             return Ok(());
