@@ -30,6 +30,8 @@ pub struct Config {
     pub journal: publish::journal::Settings,
     /// Where signals go for other programs.
     pub redis: publish::redis::Settings,
+    /// Where liquidations, states and signals are kept for good.
+    pub history: publish::history::Settings,
     /// Where latency histograms are logged.
     pub latency: publish::latency::Settings,
     /// Which people are told what.
@@ -122,6 +124,7 @@ impl Config {
         self.console.check().map_err(|e| format!("console: {e}"))?;
         self.journal.check().map_err(|e| format!("journal: {e}"))?;
         self.redis.check().map_err(|e| format!("redis: {e}"))?;
+        self.history.check().map_err(|e| format!("history: {e}"))?;
         self.latency.check().map_err(|e| format!("latency: {e}"))?;
         self.alert.check().map_err(|e| format!("alert: {e}"))
     }

@@ -95,6 +95,12 @@ impl<T: Send + 'static> Courier<T> {
         self.ended.get_or_insert_with(Instant::now);
     }
 
+    /// Whether the thread has finished.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Whether the thread has finished after [`Self::end`], or its time to do so is over.
     #[must_use]
     pub fn is_done(&self) -> bool {

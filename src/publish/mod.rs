@@ -23,6 +23,7 @@ pub mod courier;
 pub mod console;
 pub mod journal;
 pub mod redis;
+pub mod history;
 pub mod alert;
 pub mod latency;
 

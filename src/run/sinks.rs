@@ -8,6 +8,7 @@ use crate::config::Config;
 use crate::publish::Sink;
 use crate::publish::alert::Alerts;
 use crate::publish::console::Lines;
+use crate::publish::history::History;
 use crate::publish::journal::Journal;
 use crate::publish::latency::{Latency, Tap, Taps};
 use crate::publish::redis::Redis;
@@ -36,6 +37,10 @@ pub fn sinks(
         let place = config.journal.directory.display();
         let journal = Journal::beginning_with(&config.journal, run, &past.events);
         sinks.push(Box::new(journal.map_err(failed(&format!("journal {place}")))?));
+    }
+    if config.history.is_on() {
+        let history = History::open(&config.history, run, past.events.len() as u64);
+        sinks.push(Box::new(history.map_err(|e| Failure::config(format!("history: {e}")))?));
     }
     if config.latency.is_on() {
         let place = config.latency.file.display();
