@@ -8,8 +8,10 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use foreshock::config::{Config, Layers};
 use foreshock::run::backtest::{Options, Rows};
+use foreshock::run::export::What;
 use foreshock::run::{self, Failure};
 use foreshock::signal::Level;
+use foreshock::symbol::Symbol;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -156,6 +158,31 @@ enum Command {
         #[arg(long, default_value_t = 40, value_name = "N")]
         events: usize,
     },
+    /// Writes a journal as CSV or as lines of JSON.
+    #[command(after_help = EXPORT)]
+    Export {
+        /// The journal: a directory or a file.
+        #[arg(long, value_name = "DIR")]
+        journal: PathBuf,
+        /// What to write.
+        #[arg(long)]
+        what: WhatArg,
+        /// How to write it.
+        #[arg(long, default_value = "csv")]
+        format: Rendering,
+        /// Only this symbol, such as BTCUSDT or MARKET.
+        #[arg(long, value_parser = symbol, value_name = "SYMBOL")]
+        symbol: Option<Symbol>,
+        /// Not before this: Unix ms, or UTC such as 2025-10-10T21:13:00Z.
+        #[arg(long, value_parser = run::export::moment, value_name = "WHEN")]
+        from: Option<i64>,
+        /// Before this.
+        #[arg(long, value_parser = run::export::moment, value_name = "WHEN")]
+        to: Option<i64>,
+        /// The file to write, which appears when it is whole; standard output when not given.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Tells people: tries the channels that are configured.
     Alert {
         /// What to do.
@@ -171,6 +198,32 @@ enum AlertCommand {
     /// Sends one message to every channel and says what came of it.
     #[command(after_help = "Example:\n  foreshock alert test --config foreshock.toml")]
     Test,
+}
+
+const EXPORT: &str = "\
+An empty cell is a missing value; times are Unix ms. A journal that ends too early, as after a crash, is
+written up to there (exit code 0); one that is damaged, as far as it is whole (exit code 1).
+
+Examples:
+  foreshock export --journal journal --what signals --output signals.csv
+  foreshock export --journal journal --what state --symbol MARKET --from 2025-10-10T21:00:00Z";
+
+#[derive(Clone, Copy, ValueEnum)]
+enum WhatArg {
+    /// Liquidations, in the columns that `replay` reads.
+    Events,
+    /// Signals.
+    Signals,
+    /// The last state of each second, lived again.
+    State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rendering {
+    /// Comma-separated values.
+    Csv,
+    /// Lines of JSON.
+    Json,
 }
 
 const BACKTEST: &str = "\
@@ -381,6 +434,16 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         Command::Explain { signal, journal, events } => {
             run::explain::explain(&config, signal, &journal, events)
         }
+        Command::Export { journal, what, format, symbol, from, to, output } => {
+            let what = match what {
+                WhatArg::Events => What::Events,
+                WhatArg::Signals => What::Signals,
+                WhatArg::State => What::State,
+            };
+            let json = format == Rendering::Json;
+            let options = run::export::Options { journal, what, json, symbol, from, to, output };
+            run::export::export(&config, &options)
+        }
         Command::Alert { what: AlertCommand::Test } => run::alert::test(&config),
         Command::Check => run::check::check(&config, layers),
     }
@@ -398,6 +461,10 @@ fn percent(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "expected a number such as 0.3")?;
     let fits = value > 0.0 && value <= 50.0;
     fits.then_some(value).ok_or_else(|| "must be above 0 and at most 50".to_owned())
+}
+
+fn symbol(text: &str) -> Result<Symbol, String> {
+    Symbol::parse(text).ok_or_else(|| "expected a symbol such as BTCUSDT, or MARKET".to_owned())
 }
 
 /// `90`, `90s`, `15m`, `2h`, `250ms`.

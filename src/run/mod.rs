@@ -17,6 +17,7 @@ pub mod live;
 pub mod demo;
 pub mod latency;
 pub mod explain;
+pub mod export;
 pub mod check;
 pub mod status;
 pub mod venues;

@@ -15,8 +15,8 @@
 mod address;
 mod lane;
 mod link;
-mod rows;
-mod seconds;
+pub mod rows;
+pub mod seconds;
 mod trouble;
 mod worker;
 

@@ -22,13 +22,18 @@ const EPOCH_MS: i64 = 946_684_800_000;
 
 /// A value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Cell<'a> {
-    /// NULL.
+pub enum Cell<'a> {
+    /// Not known: NULL.
     Missing,
+    /// A whole number.
     Int(i64),
+    /// A finite number.
     Float(f64),
+    /// Yes or no.
     Flag(bool),
+    /// Text.
     Text(&'a str),
+    /// A moment.
     Time(Millis),
 }
 
@@ -174,7 +179,8 @@ fn tuple(out: &mut Vec<u8>, fill: impl FnOnce(&mut dyn FnMut(&'static str, Cell<
     }
 }
 
-type Put<'p> = &'p mut dyn FnMut(&'static str, Cell<'_>);
+/// Takes each column of a row in turn: its name, and what is in it.
+pub type Put<'p> = &'p mut dyn FnMut(&'static str, Cell<'_>);
 
 fn signal(report: &Report, run: u64, now: Now, text: &str, put: Put<'_>) {
     put("run", run.into());
@@ -241,7 +247,8 @@ const SLOW: [&str; 6] = [
     "value_jerk_10s",
 ];
 
-fn state(report: &Report, run: u64, now: Now, put: Put<'_>) {
+/// The columns of a state, or of the state that a signal tells.
+pub fn state(report: &Report, run: u64, now: Now, put: Put<'_>) {
     put("at", now.wall_of(report.at).into());
     put("run", run.into());
     put("symbol", report.symbol.as_str().into());

@@ -8,7 +8,7 @@ use crate::time::{NS_PER_S, Nanos, Now};
 
 /// The latest state of every symbol, and which were not handed over yet.
 #[derive(Default)]
-pub(super) struct Seconds {
+pub struct Seconds {
     rows: BTreeMap<Symbol, Row>,
     /// Symbols with a state that was not handed over, in the order in which they became so.
     news: VecDeque<Symbol>,
@@ -26,7 +26,8 @@ fn second(at: Nanos) -> u64 {
 impl Seconds {
     /// Takes a state. Gives the one of an earlier second that it replaces, if that is still to be handed
     /// over.
-    pub(super) fn put(&mut self, report: &Report) -> Option<Report> {
+    #[must_use]
+    pub fn put(&mut self, report: &Report) -> Option<Report> {
         let row = self.rows.entry(report.symbol).or_insert(Row { report: *report, news: false });
         let former = std::mem::replace(&mut row.report, *report);
         if !std::mem::replace(&mut row.news, true) {
@@ -37,13 +38,15 @@ impl Seconds {
     }
 
     /// A state whose second is over, the one that waited longest if it is.
-    pub(super) fn due(&mut self, now: Now) -> Option<Report> {
+    #[must_use]
+    pub fn due(&mut self, now: Now) -> Option<Report> {
         let row = self.rows.get(self.news.front()?)?;
         if second(now.mono) > second(row.report.at) { self.any() } else { None }
     }
 
     /// Whatever is left.
-    pub(super) fn any(&mut self) -> Option<Report> {
+    #[must_use]
+    pub fn any(&mut self) -> Option<Report> {
         let row = self.rows.get_mut(&self.news.pop_front()?)?;
         row.news = false;
         Some(row.report)
