@@ -23,15 +23,20 @@ const SILENCE: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Run and number.
-type Id = (u64, u64);
+pub type Id = (u64, u64);
 /// An entry of the stream: its id and its fields.
 type Entry = (String, Vec<(String, String)>);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let url = arguments.next().unwrap_or("redis://127.0.0.1:6379".to_owned());
-    let mut last =
-        arguments.next().map_or(Some((0, 0)), |id| id_of(&id)).ok_or("LAST-ID: RUN-SEQ")?;
+    let last = arguments.next().map_or(Some((0, 0)), |id| id_of(&id)).ok_or("LAST-ID: RUN-SEQ")?;
+    subscribe(&url, last)?;
+    Ok(())
+}
+
+/// Prints every signal after `last` until nobody reads them any more.
+pub fn subscribe(url: &str, mut last: Id) -> RedisResult<()> {
     let client = redis::Client::open(url)?;
     loop {
         match follow(&client, &mut last) {
@@ -105,7 +110,8 @@ fn print((run, seq): Id, text: &str) -> bool {
     writeln!(out, "{run}-{seq} {text}").and_then(|()| out.flush()).is_ok()
 }
 
-fn id_of(text: &str) -> Option<Id> {
+/// `RUN-SEQ` taken apart.
+pub fn id_of(text: &str) -> Option<Id> {
     let (run, seq) = text.split_once('-')?;
     Some((run.parse().ok()?, seq.parse().ok()?))
 }

@@ -11,15 +11,18 @@
 mod scratch;
 #[path = "support/redis.rs"]
 mod server;
+#[path = "../examples/subscriber.rs"]
+#[allow(dead_code, reason = "its arguments are those of a program")]
+mod subscriber;
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use foreshock::output::Message;
 use foreshock::publish::Sink;
-use foreshock::publish::redis::{Address, Redis, STREAM, Settings};
+use foreshock::publish::redis::{Address, Redis, SIGNALS, STREAM, Settings};
 use foreshock::signal::{Kind, Level, Report};
 use foreshock::stage::Turn;
 use foreshock::symbol::Symbol;
@@ -27,6 +30,8 @@ use foreshock::time::{Nanos, Now};
 use server::{Server, skipped};
 
 const RUN: u64 = 1_760_130_000_000;
+/// What makes this test the subscriber: where to, and after what.
+const ROLE: &str = "FORESHOCK_SUBSCRIBER";
 
 /// A run that publishes for real.
 struct Publisher {
@@ -97,9 +102,9 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn start(mut command: Command, server: &Server, last: &str, name: &str) -> Self {
+    fn start(mut command: Command, server: &Server, name: &str) -> Self {
         let file = server.scratch.path().join(name);
-        command.args([&server.url(), last]).stdin(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stderr(Stdio::null());
         let child = command.stdout(File::create(&file).unwrap()).spawn().unwrap();
         Self { child, file }
     }
@@ -107,7 +112,9 @@ impl Subscriber {
     fn printed(&self) -> Vec<String> {
         let text = std::fs::read_to_string(&self.file).unwrap();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().map(str::to_owned).collect()
+        // A test says a word of its own before.
+        let signals = whole.lines().filter(|line| line.starts_with(char::is_numeric));
+        signals.map(str::to_owned).collect()
     }
 
     /// Waits until as many lines are there.
@@ -138,6 +145,20 @@ fn truth(server: &Server) -> Vec<String> {
 
 fn cut(server: &Server) {
     server.client().ask(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+}
+
+/// Five signals of a third run, of which only the first and the last are published.
+fn whisper(server: &Server, run: u64) {
+    let mut client = server.client();
+    for seq in 1..=5 {
+        let text = format!("{{\"meta\":{{\"run\":{run},\"seq\":{seq}}}}}");
+        client.ask(&["XADD", STREAM, &format!("{run}-{seq}"), "json", &text]);
+        if matches!(seq, 1 | 5) {
+            // What was heard twice is told once.
+            client.ask(&["PUBLISH", SIGNALS, &text]);
+            client.ask(&["PUBLISH", SIGNALS, &text]);
+        }
+    }
 }
 
 /// Lives through all that may happen, and ends with what the stream holds.
@@ -180,9 +201,9 @@ fn endure(start: impl Fn(&Server, &str, &str) -> Subscriber) {
         next.signals(5);
         next.settle();
     }
-    next.settle();
+    whisper(&server, RUN + 120_000);
     let truth = truth(&server);
-    assert!(truth.len() > 600 && truth.len() < 30 + 12 * 37 + 70 + 140, "{}", truth.len());
+    assert!(truth.len() > 600 && truth.len() < 30 + 12 * 37 + 70 + 145, "{}", truth.len());
     subscriber.prints(truth.len());
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(subscriber.printed(), truth);
@@ -200,11 +221,20 @@ fn the_rust_subscriber_tells_every_signal_once_and_in_order() {
     if skipped() {
         return;
     }
-    let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--offline", "--quiet", "--example", "subscriber"]);
-    assert!(build.status().unwrap().success());
-    let binary = Path::new(env!("CARGO_BIN_EXE_foreshock")).with_file_name("examples/subscriber");
-    endure(|server, last, name| Subscriber::start(Command::new(&binary), server, last, name));
+    endure(|server, last, name| {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "be_the_subscriber", "--nocapture"]);
+        command.env(ROLE, format!("{} {last}", server.url()));
+        Subscriber::start(command, server, name)
+    });
+}
+
+/// The example in a process of its own.
+#[test]
+fn be_the_subscriber() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let (url, last) = role.split_once(' ').unwrap();
+    subscriber::subscribe(url, subscriber::id_of(last).unwrap()).unwrap();
 }
 
 #[test]
@@ -224,7 +254,7 @@ fn the_python_subscriber_tells_every_signal_once_and_in_order() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/subscriber.py");
     endure(|server, last, name| {
         let mut command = Command::new(python);
-        command.arg(script);
-        Subscriber::start(command, server, last, name)
+        command.arg(script).args([&server.url(), last]);
+        Subscriber::start(command, server, name)
     });
 }

@@ -10,6 +10,7 @@ use std::cell::Cell;
 use foreshock::event::{Body, Event, Price, Side, Usd, Venue};
 use foreshock::output::{Output, lines};
 use foreshock::publish::console::{self, Lines};
+use foreshock::publish::history::{self, History};
 use foreshock::publish::journal::{self, Journal};
 use foreshock::publish::latency::{self, Latency, Taps};
 use foreshock::publish::redis::{self, Redis};
@@ -82,10 +83,12 @@ fn after_the_first_turns_nothing_is_allocated() {
     let latency = latency::Settings { file: scratch.path().join("x.hlog"), ..Default::default() };
     // Nobody listens there: the sink must not grow on this thread while its own keeps trying.
     let redis = redis::Settings { url: "redis://127.0.0.1:1".into(), ..Default::default() };
+    let history = history::Settings { url: "postgres://127.0.0.1:1".into(), ..Default::default() };
     let out = Box::new(std::io::sink());
     let sinks: Vec<Box<dyn Sink>> = vec![
         Box::new(Journal::open(&journal, 1).unwrap()),
         Box::new(Redis::open(&redis, 1, None, &Default::default()).unwrap()),
+        Box::new(History::open(&history, 1, 0).unwrap()),
         Box::new(Lines::console(&console::Settings::default(), true, out).unwrap()),
         Box::new(Lines::json(Box::new(std::io::sink()))),
         Box::new(Latency::open(&latency, Taps::default()).unwrap()),

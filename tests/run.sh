@@ -9,6 +9,9 @@ need strace strace             # makes system calls fail
 need faketime faketime         # lies about the time
 need ip iproute2               # builds roads that lose and delay
 need python3 python3           # carries packets over them
+# The Python example speaks through it.
+python3 -c 'import redis' 2>/dev/null || /usr/bin/python3 -c 'import redis' 2>/dev/null ||
+    missing+=(python3-redis)
 # Debian does not put the server into the path.
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgresql
 if [ ${#missing[@]} -gt 0 ]; then
