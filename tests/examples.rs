@@ -163,7 +163,8 @@ fn whisper(server: &Server, run: u64) {
 
 /// Lives through all that may happen, and ends with what the stream holds.
 fn endure(start: impl Fn(&Server, &str, &str) -> Subscriber) {
-    let mut server = Server::start(&["appendonly yes"]);
+    // A kill must not make the server forget: that is told to nobody.
+    let mut server = Server::start(&["appendonly yes", "appendfsync always"]);
     let mut run = Publisher::new(&server.url(), RUN, 0, 100_000);
     // What was there before it began.
     run.signals(30);
