@@ -335,19 +335,17 @@ fn a_locked_table_stops_itself_alone() {
     bench.burst(1);
     bench.settle();
     std::thread::scope(|scope| {
-        let lock = "BEGIN; LOCK TABLE foreshock.liquidations; SELECT pg_sleep(1.5); COMMIT";
+        // The table that is served first.
+        let lock = "BEGIN; LOCK TABLE foreshock.signals; SELECT pg_sleep(1.5); COMMIT";
         scope.spawn(|| server.try_psql("foreshock", lock).unwrap());
-        bench.until("the lock is held", |_| {
-            server.cell(
-                "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted",
-            ) != "0"
-        });
+        let held = "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted";
+        bench.until("the lock is held", |_| server.cell(held) != "0");
         bench.burst(10);
         bench.until("it is said", |bench| bench.words().contains("somebody holds a lock"));
-        bench.until("signals go on", |_| {
-            server.cell("SELECT count(*) FROM foreshock.signals") == "11"
-        });
-        assert!(bench.ledger().get("history_waiting") >= 40, "liquidations wait");
+        let events = "SELECT count(*) FROM foreshock.liquidations";
+        bench.until("liquidations go on", |_| server.cell(events) == "44");
+        assert!(server.cell(held) != "0", "while it is locked");
+        assert!(bench.ledger().get("history_waiting") >= 10, "signals wait");
     });
     bench.settle();
     check(&server, bench.signals, bench.events);
