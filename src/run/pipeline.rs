@@ -71,22 +71,45 @@ pub fn layout(run: &Run) -> (Layout, String) {
     (layout, format!("{cores} cores: hot threads on one core cost each other milliseconds"))
 }
 
-fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]) -> Vec<Bench> {
-    let bench =
-        |name: &str, core, stages| Bench { name: name.to_owned(), stages, core, idle: run.idle };
-    let [ingest, engine, publish] = stages;
+/// One thread of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its name, as `top -H` shows it.
+    pub thread: &'static str,
+    /// The setting that pins it.
+    pub key: &'static str,
+    /// The core it is pinned to, if any.
+    pub core: Option<usize>,
+}
+
+/// The threads of a layout, hottest first.
+#[must_use]
+pub fn seats(layout: Layout, run: &Run) -> Vec<Seat> {
+    let seat = |thread, key, core| Seat { thread, key, core };
+    let reader = |thread| seat(thread, "run.reader_core", run.reader_core);
+    let engine = seat("engine", "run.engine_core", run.engine_core);
+    let publish = seat("publish", "run.publish_core", run.publish_core);
     match layout {
-        Layout::Inline => vec![bench("foreshock", run.reader_core, vec![ingest, engine, publish])],
-        Layout::Shared => vec![
-            bench("reader+engine", run.reader_core, vec![ingest, engine]),
-            bench("publish", run.publish_core, vec![publish]),
-        ],
-        Layout::Dedicated => vec![
-            bench("reader", run.reader_core, vec![ingest]),
-            bench("engine", run.engine_core, vec![engine]),
-            bench("publish", run.publish_core, vec![publish]),
-        ],
+        Layout::Inline => vec![reader("foreshock")],
+        Layout::Shared => vec![reader("reader+engine"), publish],
+        Layout::Dedicated => vec![reader("reader"), engine, publish],
     }
+}
+
+fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]) -> Vec<Bench> {
+    let [ingest, engine, publish] = stages;
+    let shared = match layout {
+        Layout::Inline => vec![vec![ingest, engine, publish]],
+        Layout::Shared => vec![vec![ingest, engine], vec![publish]],
+        Layout::Dedicated => vec![vec![ingest], vec![engine], vec![publish]],
+    };
+    let bench = |(seat, stages): (Seat, Vec<_>)| Bench {
+        name: seat.thread.to_owned(),
+        stages,
+        core: seat.core,
+        idle: run.idle,
+    };
+    seats(layout, run).into_iter().zip(shared).map(bench).collect()
 }
 
 /// SIGINT and SIGTERM ask for an orderly end; the second one ends at once.
