@@ -398,6 +398,21 @@ fn stem(known: &str) -> String {
     known.strip_suffix("/stream").unwrap_or(known).to_owned()
 }
 
+/// What a venue answers to whoever asks it the time.
+fn time(venue: Venue, path: &str, now_ms: i64) -> Option<String> {
+    match (venue, path) {
+        (Venue::Binance, "/fapi/v1/time") => Some(format!(r#"{{"serverTime":{now_ms}}}"#)),
+        (Venue::Bybit, "/v5/market/time") => Some(format!(
+            r#"{{"retCode":0,"result":{{"timeSecond":"{}"}},"time":{now_ms}}}"#,
+            now_ms / 1_000
+        )),
+        (Venue::Okx, "/api/v5/public/time") => {
+            Some(format!(r#"{{"code":"0","msg":"","data":[{{"ts":"{now_ms}"}}]}}"#))
+        }
+        _ => None,
+    }
+}
+
 fn rest(
     stream: &mut Stream,
     shared: &Shared,
@@ -407,7 +422,10 @@ fn rest(
 ) -> io::Result<()> {
     let voices = locked(&shared.voices);
     let voice = voices.iter().find(|voice| Some(voice.venue()) == venue);
-    let found = voice.and_then(|voice| voice.rest(&shared.listings, path, &request.body));
+    let found = voice.and_then(|voice| {
+        let time = time(voice.venue(), path, wall_ms());
+        time.or_else(|| voice.rest(&shared.listings, path, &request.body))
+    });
     drop(voices);
     match found {
         Some(body) => reply(stream, "200 OK", &body),
