@@ -30,10 +30,11 @@ const FIRST_STEPS: &str = "\
 First steps:
   foreshock demo                      a simulated market cascades in front of you; no network
   foreshock check                     what `run` would do, and where each setting came from
+  foreshock doctor                    what costs latency on this machine, and how to mend it
   foreshock run --duration 60s        listen to the real venues for a minute
 
-Exit codes: 0 ok, 1 failure while running, 2 usage, 3 bad configuration, 5 no venue reachable,
-6 a replayed journal gave other signals than it holds.";
+Exit codes: 0 ok, 1 failure while running, 2 usage, 3 bad configuration, 4 doctor: a check fails,
+5 no venue reachable, 6 a replayed journal gave other signals than it holds.";
 
 #[derive(Args)]
 struct SettingsArgs {
@@ -191,6 +192,38 @@ enum Command {
     },
     /// Checks the configuration; shows the plan and where each value came from.
     Check,
+    /// Checks this machine: what costs latency here, and the command that mends it. Changes nothing.
+    #[command(after_help = "Examples:\n  foreshock doctor --venues\n  \
+                            foreshock doctor --script > mend.sh    # read it before you run it\n\n\
+                            Exit code 4 when a check fails. tuning.md has a section for each.")]
+    Doctor {
+        /// Also asks the venues: their clocks, addresses, and whether their feeds speak.
+        #[arg(long)]
+        venues: bool,
+        /// Prints the commands that mend it as a shell script, instead of the findings.
+        #[arg(long, conflicts_with = "format")]
+        script: bool,
+        /// How to print it.
+        #[arg(long, default_value = "table")]
+        format: Format,
+        /// Where the machine's files are.
+        #[arg(long, hide = true, default_value = "/", value_name = "DIR")]
+        root: PathBuf,
+    },
+    /// Measures how long a spinning thread is kept from running, core by core.
+    #[command(after_help = "Examples:\n  foreshock jitter --cpus 2,3 --duration 60s\n  \
+                            foreshock jitter --format json")]
+    Jitter {
+        /// Cores, such as 2,3 or 2-5; those of the settings when not given.
+        #[arg(long, value_name = "LIST")]
+        cpus: Option<String>,
+        /// How long to measure.
+        #[arg(long, value_parser = duration, value_name = "TIME", default_value = "5s")]
+        duration: Duration,
+        /// How to print it.
+        #[arg(long, default_value = "table")]
+        format: Format,
+    },
 }
 
 #[derive(Subcommand)]
@@ -446,6 +479,14 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         }
         Command::Alert { what: AlertCommand::Test } => run::alert::test(&config),
         Command::Check => run::check::check(&config, layers),
+        Command::Doctor { venues, script, format, root } => {
+            let options =
+                run::doctor::Options { venues, script, format: format.into(), root: &root };
+            run::doctor::doctor(&config, options)
+        }
+        Command::Jitter { cpus, duration, format } => {
+            run::jitter::jitter(&config, cpus.as_deref(), duration, format.into())
+        }
     }
 }
 

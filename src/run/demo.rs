@@ -72,7 +72,7 @@ fn log_latency(config: &mut Config) -> Option<Temporary> {
 }
 
 /// Points every endpoint at the street.
-fn point_at(config: &mut Config, street: &Street, certificate: &std::path::Path) {
+pub(super) fn point_at(config: &mut Config, street: &Street, certificate: &std::path::Path) {
     let feeds = &mut config.feeds;
     feeds.ca_file = Some(certificate.to_owned());
     for (venue, route, url) in street.urls() {

@@ -200,7 +200,7 @@ fn beside(venue: Venue, feeds: &Settings, rare: bool) -> Result<Option<Box<dyn S
 }
 
 /// Asks every venue for its instruments at once, and says which did not answer.
-fn ask_all(
+pub(super) fn ask_all(
     enabled: &[&'static dyn Exchange],
     rest: &Rest,
     feeds: &Settings,

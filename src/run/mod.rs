@@ -19,6 +19,8 @@ pub mod latency;
 pub mod explain;
 pub mod export;
 pub mod check;
+pub mod doctor;
+pub mod jitter;
 pub mod status;
 pub mod venues;
 pub mod record;
@@ -51,6 +53,12 @@ impl Failure {
     #[must_use]
     pub fn config(line: impl ToString) -> Self {
         Self { code: 3, line: line.to_string() }
+    }
+
+    /// The machine is not fit for it, as has been said: 4.
+    #[must_use]
+    pub fn unfit() -> Self {
+        Self { code: 4, line: String::new() }
     }
 
     /// No venue could be reached: 5.
