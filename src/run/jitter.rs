@@ -27,6 +27,7 @@ use super::doctor::cpus::Cpus;
 use super::doctor::host::Host;
 use super::doctor::load::stolen;
 use super::doctor::machine::Machine;
+use super::doctor::print::{Paper, put};
 use super::status::runs;
 use super::venues::Format;
 use super::{doctor, pipeline};
@@ -390,8 +391,9 @@ fn table(document: &Document, out: &mut impl Write) -> io::Result<()> {
         writeln!(out, "{:>9}", format!("{} ms", row.stolen_ms))?;
     }
     writeln!(out, "\ngrade by the longest gap: A < 10 us, B < 50 us, C < 1 ms, D worse")?;
+    let width = Paper::of_stdout().width;
     for caveat in &document.caveats {
-        writeln!(out, "{caveat}")?;
+        put(out, "", &format!("This is {caveat}."), 2, width)?;
     }
     Ok(())
 }

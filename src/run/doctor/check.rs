@@ -152,7 +152,7 @@ pub struct Row {
 }
 
 const BY_HYPERVISOR: &str = "a virtual machine sees what its hypervisor pretends: not judged here";
-const BY_HOST: &str = "a container cannot change this: do it on its host";
+const BY_HOST: &str = "in a container this is its host's to change";
 
 /// Makes one check.
 #[must_use]

@@ -131,13 +131,17 @@ fn pinned(look: &Look) -> Result<Finding, Cannot> {
     if !wrong.is_empty() {
         return Ok(Finding::short(wrong.join("; "), fix));
     }
-    if free > 0 {
+    let room = propose(&online.also_in(&allowed), seats.len()).0.len();
+    if seats.len() - free < room {
         let found =
             format!("{layout}: {free} of {} hot threads have no core of their own", seats.len());
         return Ok(Finding::short(found, fix).at(Level::Warn));
     }
-    let places: Vec<_> =
-        seats.iter().map(|s| format!("{} on {}", s.thread, s.core.unwrap_or(0))).collect();
+    let place = |seat: &Seat| match seat.core {
+        Some(core) => format!("{} on {core}", seat.thread),
+        None => format!("{} where there is room (too few cores)", seat.thread),
+    };
+    let places: Vec<_> = seats.iter().map(place).collect();
     Ok(Finding::good(format!("{layout}: {}", places.join(", "))))
 }
 
@@ -341,6 +345,17 @@ mod tests {
             with_cores([Some(2), Some(3)]).file("/sys/fs/cgroup/cpuset.cpus.effective", "0-2");
         assert!(pinned_to(set).1.contains("the cpuset allows 0-2 only"));
         missing(CHECKS, "pinned-cores");
+    }
+
+    #[test]
+    fn where_cores_are_too_few_the_last_thread_goes_where_there_is_room() {
+        let two = |core| with_cores([core, None]).file("/sys/devices/system/cpu/online", "0-1");
+        let (verdict, found) = pinned_to(two(Some(1)));
+        assert!(
+            verdict == Verdict::Pass && found.contains("publish where there is room"),
+            "{found}"
+        );
+        assert_eq!(pinned_to(two(None)).0, Verdict::Warn);
     }
 
     #[test]

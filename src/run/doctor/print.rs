@@ -162,7 +162,10 @@ pub fn table(report: &Report, paper: Paper, out: &mut impl Write) -> io::Result<
 }
 
 /// Writes `text` behind `head`, broken between words and indented from the second line on.
-fn put(
+///
+/// # Errors
+/// When it cannot be written.
+pub fn put(
     out: &mut impl Write,
     head: &str,
     text: &str,
@@ -174,7 +177,7 @@ fn put(
     let begin = column;
     for word in text.split_whitespace() {
         let length = word.chars().count();
-        if column > begin.min(column) && column + 1 + length > width {
+        if column > begin && column + 1 + length > width {
             write!(out, "\n{:indent$}{word}", "")?;
             column = indent + length;
         } else {
