@@ -58,23 +58,12 @@ fn clocksource(look: &Look) -> Result<Finding, Cannot> {
 
 fn synced(look: &Look) -> Result<Finding, Cannot> {
     let clocks = look.each("/sys/class/ptp/ptp*/clock_name");
-    let clocks: Vec<&str> = clocks.iter().map(|(_, name)| name.as_str()).collect();
-    let hardware = match clocks.as_slice() {
+    let names: Vec<&str> = clocks.iter().map(|(_, name)| name.as_str()).collect();
+    let hardware = match names.as_slice() {
         [] => "no hardware clock".to_owned(),
         names => format!("hardware clocks: {}", names.join(", ")),
     };
-    let fix = || {
-        let refclock = clocks.iter().any(|name| name.contains("ena") || name.contains("KVM"));
-        let line = if refclock {
-            "refclock PHC /dev/ptp0 poll 0 delay 0.000010 prefer"
-        } else {
-            "server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4"
-        };
-        vec![
-            format!("echo '{line}' >> /etc/chrony.conf # debian: /etc/chrony/chrony.conf"),
-            "systemctl enable --now chronyd && chronyc makestep".to_owned(),
-        ]
-    };
+    let fix = || steer(&clocks);
     if let Ok(text) = look.answer(&["chronyc", "-c", "tracking"]) {
         let Some((error_s, synced)) = tracking(&text) else {
             return Err(Cannot::Read(format!("`chronyc -c tracking`: {text:?} is not understood")));
@@ -104,6 +93,20 @@ fn synced(look: &Look) -> Result<Finding, Cannot> {
     }
     let found = format!("systemd-timesyncd has synchronised, its error unknown; {hardware}");
     Ok(Finding::short(found, fix()).at(Level::Warn))
+}
+
+/// Commands that have chrony follow a clock of the hypervisor's, else the cloud's own server.
+fn steer(clocks: &[(String, String)]) -> Vec<String> {
+    let shared = clocks.iter().find(|(_, name)| name.contains("ena") || name.contains("KVM"));
+    let device = shared.and_then(|(path, _)| path.split('/').nth(4));
+    let source = device
+        .map_or("server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4".to_owned(), |device| {
+            format!("refclock PHC /dev/{device} poll 0 delay 0.000010 prefer")
+        });
+    vec![
+        format!("echo '{source}' >> /etc/chrony.conf # debian: /etc/chrony/chrony.conf"),
+        "systemctl enable --now chronyd && chronyc makestep".to_owned(),
+    ]
 }
 
 /// The most the clock can be off, s, and whether it is steered, by `chronyc -c tracking`: columns 4
@@ -161,6 +164,11 @@ mod tests {
         assert_eq!(chrony(&TRACKING.replace("0.00018", "0.018")).verdict, Verdict::Fail);
         assert_eq!(chrony(&TRACKING.replace("Normal", "Not synchronised")).verdict, Verdict::Fail);
         assert_eq!(chrony("1,2").verdict, Verdict::Unread);
+        let late = TRACKING.replace("0.00018", "0.018");
+        let fake = Fake::new().file("/commands/chronyc -c tracking", &late);
+        let row =
+            fake.file("/sys/class/ptp/ptp1/clock_name", "ena-ptp-05").check(CHECKS, "clock-sync");
+        assert!(row.fix[0].contains("/dev/ptp1 "), "{row:?}");
         missing(CHECKS, "clock-sync");
     }
 

@@ -3,6 +3,7 @@
 use super::check::{Check, Finding, Level, Scope};
 use super::host::{Cannot, Look, field};
 use super::running::{self, Thread};
+use crate::run::crew::Idle;
 use crate::run::jitter::{Grade, Hiccups};
 
 /// What is taken, and how much of it.
@@ -171,10 +172,15 @@ fn switches(look: &Look) -> Result<Finding, Cannot> {
         let n = grown(look, &thread.file("status"), count)?;
         Ok((n > 0).then(|| format!("{}: {n} in a second", thread.name)))
     })?;
-    let fix = vec![
-        "# pin the thread to a core that is set aside: see pinned-cores and isolated".to_owned(),
-    ];
-    Ok(Finding::of(&taken, "none in a second", fix))
+    // The kernel counts a thread that gives up its core, and could go on, as one that was made to.
+    if look.scene.config.run.idle == Idle::Yield && !taken.is_empty() {
+        let found =
+            format!("{}; with run.idle = yield its own yields are among them", taken.join("; "));
+        return Ok(Finding::told(found));
+    }
+    let fix =
+        "# pin the thread to a core that is set aside: see pinned-cores and isolated".to_owned();
+    Ok(Finding::of(&taken, "none in a second", vec![fix]))
 }
 
 fn faults(look: &Look) -> Result<Finding, Cannot> {
@@ -272,15 +278,14 @@ mod tests {
     #[test]
     fn switches_and_faults_of_a_run_are_counted_and_without_one_it_is_said() {
         let key = "nonvoluntary_ctxt_switches:\t";
-        let switched = |n| {
-            thread(&format!("{key}5"), &format!("{key}{n}"), "status")
-                .check(CHECKS, "involuntary-switches")
+        let switched = |n, idle| {
+            let fake = thread(&format!("{key}5"), &format!("{key}{n}"), "status");
+            fake.set(|config| config.run.idle = idle).check(CHECKS, "involuntary-switches")
         };
-        assert_eq!(switched(5).verdict, Verdict::Pass);
-        assert_eq!(
-            (switched(9).verdict, switched(9).found.as_str()),
-            (Verdict::Warn, "engine: 4 in a second")
-        );
+        assert_eq!(switched(5, Idle::Yield).verdict, Verdict::Pass);
+        let taken = switched(9, Idle::Spin);
+        assert_eq!((taken.verdict, taken.found.as_str()), (Verdict::Warn, "engine: 4 in a second"));
+        assert_eq!(switched(9, Idle::Yield).verdict, Verdict::Info, "it yields by itself");
         let stat = |minor, major| format!("8 (a ) b) R 1 1 1 1 1 1 {minor} 0 {major} 0 1 1");
         let faulted = |minor, major| {
             thread(&stat(3, 1), &stat(minor, major), "stat").check(CHECKS, "page-faults")
