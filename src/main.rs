@@ -1,5 +1,7 @@
 //! Arguments in, exit code out. Everything else is in the library.
 
+mod manual;
+
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -185,12 +187,14 @@ enum Command {
         output: Option<PathBuf>,
     },
     /// Tells people: tries the channels that are configured.
+    #[command(after_help = "Example:\n  foreshock alert test --config foreshock.toml")]
     Alert {
         /// What to do.
         #[command(subcommand)]
         what: AlertCommand,
     },
     /// Checks the configuration; shows the plan and where each value came from.
+    #[command(after_help = "Example:\n  foreshock check --set run.idle=park")]
     Check,
     /// Checks this machine: what costs latency here, and the command that mends it. Changes nothing.
     #[command(after_help = "Examples:\n  foreshock doctor --venues\n  \
@@ -223,6 +227,22 @@ enum Command {
         /// How to print it.
         #[arg(long, default_value = "table")]
         format: Format,
+    },
+    /// Prints what completes this command line in a shell.
+    #[command(
+        after_help = "Example:\n  foreshock completions bash > /etc/bash_completion.d/foreshock"
+    )]
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page, of the program or of one command.
+    #[command(
+        after_help = "Examples:\n  foreshock man | man -l -\n  foreshock man doctor | man -l -"
+    )]
+    Man {
+        /// The command.
+        command: Option<String>,
     },
 }
 
@@ -422,6 +442,13 @@ impl Speed {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Some(Command::Completions { shell }) => {
+            say(&manual::completions(Cli::command(), shell));
+            Ok(())
+        }
+        Some(Command::Man { command }) => manual::page(Cli::command(), command.as_deref())
+            .map(|page| say(&page))
+            .map_err(Failure::usage),
         Some(command) => {
             load(cli.settings).and_then(|(config, layers)| obey(command, config, &layers))
         }
@@ -487,7 +514,14 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         Command::Jitter { cpus, duration, format } => {
             run::jitter::jitter(&config, cpus.as_deref(), duration, format.into())
         }
+        // Answered before any setting is read.
+        Command::Completions { .. } | Command::Man { .. } => Ok(()),
     }
+}
+
+/// Writes to standard output; whoever reads it may stop early.
+fn say(bytes: &[u8]) {
+    let _ = io::stdout().lock().write_all(bytes);
 }
 
 /// Without a command: what it is and what to do next.
