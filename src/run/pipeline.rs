@@ -63,12 +63,20 @@ pub fn layout(run: &Run) -> (Layout, String) {
         return (layout, "as configured".to_owned());
     }
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let layout = match cores {
+    (
+        for_cores(cores),
+        format!("{cores} cores: hot threads on one core cost each other milliseconds"),
+    )
+}
+
+/// The layout that suits so many cores.
+#[must_use]
+pub const fn for_cores(cores: usize) -> Layout {
+    match cores {
         0 | 1 => Layout::Inline,
         2 | 3 => Layout::Shared,
         _ => Layout::Dedicated,
-    };
-    (layout, format!("{cores} cores: hot threads on one core cost each other milliseconds"))
+    }
 }
 
 /// One thread of a layout.

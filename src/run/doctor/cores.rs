@@ -124,17 +124,20 @@ fn pinned(look: &Look) -> Result<Finding, Cannot> {
             wrong.push(format!("{} shares core {core}", seat.key));
         }
     }
-    wrong.extend(strays(look, &seats));
+    wrong.extend(strays(look, &seats)?);
     let free = seats.iter().filter(|seat| seat.core.is_none()).count();
-    let fix = pins(&propose(&online.also_in(&allowed), seats.len()), &seats);
+    let usable = online.also_in(&allowed);
+    let fix = pins(look, &usable);
+    let mut loose = unused(look, layout);
     let layout = format!("layout {layout:?}").to_lowercase();
     if !wrong.is_empty() {
         return Ok(Finding::short(wrong.join("; "), fix));
     }
-    let room = propose(&online.also_in(&allowed), seats.len()).0.len();
-    if seats.len() - free < room {
-        let found =
-            format!("{layout}: {free} of {} hot threads have no core of their own", seats.len());
+    if seats.len() - free < propose(&usable, seats.len()).0.len() {
+        loose.push(format!("{free} of {} hot threads have no core of their own", seats.len()));
+    }
+    if !loose.is_empty() {
+        let found = format!("{layout}: {}", loose.join("; "));
         return Ok(Finding::short(found, fix).at(Level::Warn));
     }
     let place = |seat: &Seat| match seat.core {
@@ -145,13 +148,25 @@ fn pinned(look: &Look) -> Result<Finding, Cannot> {
     Ok(Finding::good(format!("{layout}: {}", places.join(", "))))
 }
 
+/// Cores that are configured for threads the layout does not have.
+fn unused(look: &Look, layout: Layout) -> Vec<String> {
+    let run = &look.scene.config.run;
+    let used = pipeline::seats(layout, run);
+    let all = pipeline::seats(Layout::Dedicated, run);
+    let left = all.iter().filter(|seat| !used.iter().any(|other| other.key == seat.key));
+    let name = |seat: &Seat| {
+        Some(format!("{} = {} is not used by layout {layout:?}", seat.key, seat.core?))
+    };
+    left.filter_map(name).collect()
+}
+
 /// Threads of a run that may run elsewhere than configured.
-fn strays(look: &Look, seats: &[Seat]) -> Vec<String> {
+fn strays(look: &Look, seats: &[Seat]) -> Result<Vec<String>, Cannot> {
     let mut strays = Vec::new();
     for thread in super::running::threads(look) {
         let seat = seats.iter().find(|seat| seat.thread == thread.name);
         let Some(core) = seat.and_then(|seat| seat.core) else { continue };
-        let status = look.text(&thread.file("status")).unwrap_or_default();
+        let status = look.text(&thread.file("status"))?;
         let may = field(&status, "Cpus_allowed_list").map(Cpus::list).unwrap_or_default();
         if may != Cpus::from_iter([core]) {
             strays.push(format!(
@@ -160,7 +175,7 @@ fn strays(look: &Look, seats: &[Seat]) -> Vec<String> {
             ));
         }
     }
-    strays
+    Ok(strays)
 }
 
 /// Where the process may ask to run. A core set aside by `isolcpus` is in the cpuset, not in the mask
@@ -185,16 +200,23 @@ fn allowed(look: &Look) -> Result<Cpus, Cannot> {
     Ok(Cpus::list(list))
 }
 
-fn pins(cores: &Cpus, seats: &[Seat]) -> Vec<String> {
-    let variable = |key: &str| format!("FORESHOCK_{}", key.to_uppercase().replace('.', "__"));
-    let pins = seats.iter().zip(cores.0.iter());
-    let mut fix: Vec<_> =
-        pins.map(|(seat, core)| format!("export {}={core}", variable(seat.key))).collect();
-    if fix.is_empty() {
-        fix.push("# one core: nothing can be set aside; take a machine with more".to_owned());
-    } else {
-        fix.push("# in the environment that starts `foreshock run`, or in its file".to_owned());
+/// Settings that give each thread a core of `cores`. The layout is named as well: cores that are set
+/// aside no longer count where it is chosen.
+fn pins(look: &Look, cores: &Cpus) -> Vec<String> {
+    let run = &look.scene.config.run;
+    let layout = run.layout.unwrap_or_else(|| pipeline::for_cores(cores.0.len()));
+    let seats = pipeline::seats(layout, run);
+    let places = propose(cores, seats.len());
+    if places.is_empty() {
+        return vec!["# one core: nothing can be set aside; take a machine with more".to_owned()];
     }
+    let variable = |key: &str| format!("FORESHOCK_{}", key.to_uppercase().replace('.', "__"));
+    let pins = seats.iter().zip(places.0.iter());
+    let mut fix = vec![
+        "# in the environment that starts `foreshock run`, or in its file".to_owned(),
+        format!("export FORESHOCK_RUN__LAYOUT={}", format!("{layout:?}").to_lowercase()),
+    ];
+    fix.extend(pins.map(|(seat, core)| format!("export {}={core}", variable(seat.key))));
     fix
 }
 
@@ -219,14 +241,16 @@ fn tickless(look: &Look) -> Result<Finding, Cannot> {
     let (then, now) = look.twice("/proc/interrupts")?;
     let full = listed(look, "/sys/devices/system/cpu/nohz_full");
     let (before, after) = (super::irqs::counts(&then), super::irqs::counts(&now));
-    let ticks = |counts: &super::irqs::Counts, cpu| counts.of("LOC", cpu);
-    let noisy: Vec<_> = hot
-        .0
-        .iter()
-        .filter_map(|&cpu| Some((cpu, ticks(&after, cpu)?.saturating_sub(ticks(&before, cpu)?))))
-        .filter(|(_, n)| *n >= TICKS_MAX)
-        .map(|(cpu, n)| format!("core {cpu}: {n} ticks in a second"))
-        .collect();
+    let mut noisy = Vec::new();
+    for &cpu in &hot.0 {
+        let ticks = after.of("LOC", cpu).zip(before.of("LOC", cpu));
+        let missing = || Cannot::Read(format!("/proc/interrupts: no LOC count of core {cpu}"));
+        let (now, then) = ticks.ok_or_else(missing)?;
+        let n = now.saturating_sub(then);
+        if n >= TICKS_MAX {
+            noisy.push(format!("core {cpu}: {n} ticks in a second"));
+        }
+    }
     let found =
         format!("{}; nohz_full: {full}", noisy.join(", ")).trim_start_matches("; ").to_owned();
     if noisy.is_empty() && hot.without(&full).is_empty() {
@@ -300,8 +324,7 @@ fn numa(look: &Look) -> Result<Finding, Cannot> {
     if far.is_empty() {
         return Ok(Finding::good(format!("hot cores {hot} are on node {node}, as {name} is")));
     }
-    let (_, seats) = seats(look);
-    let fix = pins(&propose(&near, seats.len()), &seats);
+    let fix = pins(look, &near);
     Ok(Finding::short(format!("{far} are far from {name}, which is on node {node} ({near})"), fix))
 }
 
@@ -348,6 +371,14 @@ mod tests {
     }
 
     #[test]
+    fn a_core_for_a_thread_that_is_not_there_is_named() {
+        let fake = with_cores([Some(2), Some(3)]).set(|config| config.run.engine_core = Some(1));
+        let (verdict, found) = pinned_to(fake);
+        assert_eq!(verdict, Verdict::Warn);
+        assert!(found.contains("run.engine_core = 1 is not used by layout Shared"), "{found}");
+    }
+
+    #[test]
     fn where_cores_are_too_few_the_last_thread_goes_where_there_is_room() {
         let two = |core| with_cores([core, None]).file("/sys/devices/system/cpu/online", "0-1");
         let (verdict, found) = pinned_to(two(Some(1)));
@@ -379,7 +410,8 @@ mod tests {
             assert_eq!(propose(&Cpus::list(online), threads).to_string(), cores);
         }
         let fix = with_cores([None, None]).check(CHECKS, "pinned-cores").fix;
-        assert_eq!(fix.first().map(String::as_str), Some("export FORESHOCK_RUN__READER_CORE=2"));
+        let lines = ["LAYOUT=shared", "READER_CORE=2", "PUBLISH_CORE=3"];
+        assert_eq!(fix[1..], lines.map(|line| format!("export FORESHOCK_RUN__{line}")));
     }
 
     #[test]
@@ -409,6 +441,8 @@ mod tests {
             "{noisy:?}"
         );
         assert_eq!(fake(101, "").verdict, Verdict::Warn, "idle cores do not tick either");
+        let other = Fake::new().before("/proc/interrupts", "CPU0").file("/proc/interrupts", "CPU0");
+        assert_eq!(other.check(CHECKS, "tickless").verdict, Verdict::Unread, "no such row");
         missing(CHECKS, "tickless");
     }
 

@@ -146,8 +146,11 @@ impl Host {
         let late = !reader.is_finished();
         drop(child.kill());
         drop(child.wait());
+        if late {
+            // Whoever still holds its output may go on: the thread is left behind.
+            return Err(format!("`{line}`: no answer in time"));
+        }
         match reader.join() {
-            _ if late => Err(format!("`{line}`: no answer in time")),
             Ok(bytes) if bytes.is_empty() => Err(format!("`{line}`: says nothing")),
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).trim_end().to_owned()),
             Err(_) => Err(format!("`{line}`: its output was lost")),

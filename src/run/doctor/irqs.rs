@@ -66,6 +66,9 @@ fn interrupts(look: &Look) -> Result<Finding, Cannot> {
     let hot = hot(look)?;
     let (then, now) = look.twice("/proc/interrupts")?;
     let (before, after) = (counts(&then), counts(&now));
+    if hot.0.iter().any(|cpu| !after.cpus.contains(cpu)) {
+        return Err(Cannot::Read(format!("/proc/interrupts: no columns of cores {hot}")));
+    }
     let ours = look.each("/sys/class/net/*/device/msi_irqs/*");
     let ours: Vec<&str> = ours.iter().filter_map(|(path, _)| path.rsplit('/').next()).collect();
     let mut wrong = Vec::new();
@@ -128,7 +131,9 @@ fn shortened(mut all: Vec<String>) -> Vec<String> {
 fn softirqs(look: &Look) -> Result<Finding, Cannot> {
     look.text("/proc/softirqs")?;
     let (then, now) = look.twice("/proc/net/softnet_stat")?;
-    let (before, after) = (squeezes(&then), squeezes(&now));
+    let counted = squeezes(&then).zip(squeezes(&now));
+    let unknown = || Cannot::Read("/proc/net/softnet_stat: its columns are not known".to_owned());
+    let (before, after) = counted.ok_or_else(unknown)?;
     let grown = [after[0].saturating_sub(before[0]), after[1].saturating_sub(before[1])];
     let found = format!(
         "{} packets dropped and {} times cut short since boot; {} and {} in the last second",
@@ -145,12 +150,12 @@ fn softirqs(look: &Look) -> Result<Finding, Cannot> {
 }
 
 /// Sums of the second and third column: dropped, time squeezed.
-fn squeezes(text: &str) -> [u64; 2] {
+fn squeezes(text: &str) -> Option<[u64; 2]> {
     let column = |n| {
         let cell = |line: &str| u64::from_str_radix(line.split_ascii_whitespace().nth(n)?, 16).ok();
-        text.lines().filter_map(cell).sum()
+        text.lines().map(cell).sum::<Option<u64>>()
     };
-    [column(1), column(2)]
+    if text.is_empty() { None } else { Some([column(1)?, column(2)?]) }
 }
 
 #[cfg(test)]
@@ -181,6 +186,7 @@ mod tests {
         let cross = after(&table(7, 300)).check(CHECKS, "interrupts");
         assert!(cross.found.contains("core 3: 200 a second of TLB"), "{cross:?}");
         missing(CHECKS, "interrupts");
+        assert_eq!(after("CPU0 CPU1\n").check(CHECKS, "interrupts").verdict, Verdict::Unread);
     }
 
     #[test]
@@ -204,6 +210,7 @@ mod tests {
         assert_eq!(fake(stat(0, 9), stat(0, 9)), Verdict::Pass);
         assert_eq!(fake(stat(0, 9), stat(0, 30)), Verdict::Warn);
         assert_eq!(fake(stat(2, 0), stat(2, 0)), Verdict::Warn);
+        assert_eq!(fake("0".to_owned(), String::new()), Verdict::Unread);
         missing(CHECKS, "softirqs");
     }
 }

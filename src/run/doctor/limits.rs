@@ -114,14 +114,12 @@ fn housekeeping(look: &Look) -> Result<Finding, Cannot> {
         fix.push(format!("sysctl -w vm.stat_interval={STAT_INTERVAL_LEAST}"));
     }
     let path = "/sys/devices/virtual/workqueue/cpumask";
-    if let (Ok(mask), Ok(hot)) = (look.text(path), hot(look)) {
-        let queues = Cpus::mask(&mask);
-        let shared = queues.also_in(&hot);
-        let others = queues.without(&hot);
-        if !shared.is_empty() && !others.is_empty() {
-            chores.push(format!("work queues run on {shared}"));
-            fix.push(format!("echo {} > {path}", others.to_mask()));
-        }
+    let queues = Cpus::mask(&look.text(path)?);
+    let hot = hot(look).unwrap_or_default();
+    let (shared, others) = (queues.also_in(&hot), queues.without(&hot));
+    if !shared.is_empty() && !others.is_empty() {
+        chores.push(format!("work queues run on {shared}"));
+        fix.push(format!("echo {} > {path}", others.to_mask()));
     }
     Ok(Finding::of(&chores, "the kernel's chores keep away", fix))
 }

@@ -122,6 +122,9 @@ pub fn stolen(stat: &str) -> Vec<(usize, u64)> {
 fn steal(look: &Look) -> Result<Finding, Cannot> {
     let (then, now) = look.twice("/proc/stat")?;
     let before = stolen(&then);
+    if before.is_empty() {
+        return Err(Cannot::Read("/proc/stat: no count of stolen time".to_owned()));
+    }
     let of = |core| before.iter().find(|(known, _)| *known == core).map_or(0, |(_, n)| *n);
     let mut taken: Vec<_> = stolen(&now)
         .into_iter()
@@ -129,10 +132,14 @@ fn steal(look: &Look) -> Result<Finding, Cannot> {
         .filter(|(_, ticks)| *ticks > STOLEN_MAX)
         .map(|(core, ticks)| format!("core {core}: {} ms of a second stolen", ticks * 10))
         .collect();
+    let mut unknown = "";
     for thread in running::threads(look) {
-        let waited = grown(look, &thread.file("schedstat"), |text| nth(text, 1)).unwrap_or(0);
-        if waited > WAITED_MAX_NS {
-            taken.push(format!("{} waited {} us for its core", thread.name, waited / 1_000));
+        match grown(look, &thread.file("schedstat"), |text| nth(text, 1)) {
+            Ok(waited) if waited > WAITED_MAX_NS => {
+                taken.push(format!("{} waited {} us for its core", thread.name, waited / 1_000));
+            }
+            Ok(_) => {}
+            Err(_) => unknown = "; how long threads waited is unknown (no schedstat)",
         }
     }
     let pressure = look.text("/proc/pressure/cpu").unwrap_or_default();
@@ -142,7 +149,7 @@ fn steal(look: &Look) -> Result<Finding, Cannot> {
         "# stolen: take a dedicated or metal instance; waited: keep other work off the hot cores"
             .to_owned(),
     ];
-    Ok(Finding::of(&taken, format!("nothing stolen in a second{average}"), fix))
+    Ok(Finding::of(&taken, format!("nothing stolen in a second{average}{unknown}"), fix))
 }
 
 /// The word of this number.
@@ -267,6 +274,8 @@ mod tests {
         assert_eq!(after(6).verdict, Verdict::Pass);
         assert_eq!(after(12).found, "core 0: 70 ms of a second stolen");
         missing(CHECKS, "steal");
+        let old = Fake::new().before("/proc/stat", "cpu0 1 1").file("/proc/stat", "cpu0 1 1");
+        assert_eq!(old.check(CHECKS, "steal").verdict, Verdict::Unread);
     }
 
     fn thread(before: &str, now: &str, file: &str) -> Fake {

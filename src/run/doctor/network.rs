@@ -130,7 +130,8 @@ fn drops(look: &Look) -> Result<Finding, Cannot> {
         }
     }
     // What the cloud held back, where its driver counts it.
-    if let Ok(text) = look.answer(&["ethtool", "-S", &card]) {
+    let counted = look.answer(&["ethtool", "-S", &card]);
+    if let Ok(text) = &counted {
         let shaped = text.lines().filter_map(|line| line.trim().split_once(": "));
         for (name, n) in
             shaped.filter(|(name, n)| name.ends_with("_allowance_exceeded") && *n != "0")
@@ -140,7 +141,11 @@ fn drops(look: &Look) -> Result<Finding, Cannot> {
         }
     }
     fix.dedup();
-    Ok(Finding::of(&lost, format!("{card} has dropped nothing since boot"), fix))
+    let unknown = match counted {
+        Ok(_) => "",
+        Err(_) => "; what its driver and the cloud's shaper count is unknown (no `ethtool -S`)",
+    };
+    Ok(Finding::of(&lost, format!("{card} has dropped nothing since boot{unknown}"), fix))
 }
 
 fn steering(look: &Look) -> Result<Finding, Cannot> {
@@ -223,6 +228,9 @@ fn without_keepalive(look: &Look, pid: u32) -> Result<Vec<String>, Cannot> {
         // There is no second table where the kernel has no IPv6.
         let text = if table == "tcp" { text? } else { text.unwrap_or_default() };
         let own = sockets(look, pid);
+        if own.is_empty() {
+            return Err(Cannot::Read(format!("/proc/{pid}/fd: no socket seen")));
+        }
         for line in text.lines().skip(1) {
             let words: Vec<&str> = line.split_ascii_whitespace().collect();
             let (Some(peer), Some(&state), Some(timer), Some(inode)) =
@@ -410,6 +418,8 @@ mod tests {
         let bare = run("00");
         assert!(bare.verdict == Verdict::Warn && bare.found.contains("no keepalive"), "{bare:?}");
         assert_eq!(Fake::new().run(7).check(CHECKS, "socket-options").verdict, Verdict::Unread);
+        let hidden = Fake::new().run(7).file("/proc/7/net/tcp", &table("00"));
+        assert_eq!(hidden.check(CHECKS, "socket-options").verdict, Verdict::Unread);
     }
 
     #[test]
