@@ -52,7 +52,12 @@ fn clocksource(look: &Look) -> Result<Finding, Cannot> {
             let fix = "# the hypervisor offers no tsc: take an instance type that does".to_owned();
             Ok(Finding::short(found, [fix]).at(Level::Warn))
         }
-        _ => Ok(Finding::short(found, super::cores::boot("tsc=reliable clocksource=tsc"))),
+        // The kernel had a reason not to offer it: forcing it could make time itself wrong.
+        _ => {
+            let fix = "dmesg | grep -i -e tsc -e clocksource # says why tsc is not offered; take \
+                       another machine rather than force it";
+            Ok(Finding::short(found, [fix.to_owned()]))
+        }
     }
 }
 

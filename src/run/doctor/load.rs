@@ -198,7 +198,7 @@ fn faults(look: &Look) -> Result<Finding, Cannot> {
         let words = || format!("{}: {minor} minor, {major} major in a second", thread.name);
         Ok((minor + major > 0).then(words))
     })?;
-    let fix = vec!["swapoff -a".to_owned(), "# and see memory-locked".to_owned()];
+    let fix = vec![super::memory::SWAP_OFF.to_owned(), "# and see memory-locked".to_owned()];
     Ok(Finding::of(&taken, "none in a second", fix))
 }
 

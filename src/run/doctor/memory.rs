@@ -36,6 +36,9 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
+/// Takes swap away.
+pub const SWAP_OFF: &str = "swapoff -a # memory must have room for what is in it";
+
 /// Bytes that may be locked, by /proc/self/limits; `None` without limit.
 fn lockable(limits: &str) -> Result<Option<u64>, Cannot> {
     match super::limits::soft(limits, "Max locked memory").as_deref() {
@@ -62,7 +65,7 @@ fn locked(look: &Look) -> Result<Finding, Cannot> {
         return Ok(Finding::told(format!("{found} ({limit})")));
     }
     let found = format!("not locked, and there is swap ({limit})");
-    Ok(Finding::short(found, ["swapoff -a".to_owned()]))
+    Ok(Finding::short(found, [SWAP_OFF.to_owned()]))
 }
 
 fn swap(look: &Look) -> Result<Finding, Cannot> {
@@ -87,7 +90,7 @@ fn swap(look: &Look) -> Result<Finding, Cannot> {
     if used == 0 && swappiness <= 1 && own.is_empty() {
         return Ok(Finding::good(found));
     }
-    Ok(Finding::short(found, ["swapoff -a".to_owned(), "sysctl -w vm.swappiness=0".to_owned()]))
+    Ok(Finding::short(found, [SWAP_OFF.to_owned(), "sysctl -w vm.swappiness=0".to_owned()]))
 }
 
 fn daemons(look: &Look) -> Result<Finding, Cannot> {

@@ -346,6 +346,7 @@ mod tests {
     use super::*;
     use crate::simulate::market::Schedule;
     use crate::simulate::street::Street;
+    use std::net::TcpListener;
 
     fn row(name: &str, shown: Option<Result<Shown, String>>) -> Row {
         let mut scene = Fake::new().scene();
@@ -411,6 +412,28 @@ mod tests {
             assert_eq!(row(check.name, None).verdict, Verdict::Skip);
             assert_eq!(row(check.name, Some(Err("bad".to_owned()))).verdict, Verdict::Unread);
         }
+    }
+
+    #[test]
+    fn an_acknowledgement_is_no_data() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}/", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for tcp in listener.incoming() {
+                let Ok(mut socket) = tungstenite::accept(tcp.unwrap()) else { continue };
+                socket.send(Message::text(r#"{"result":null,"id":1}"#)).unwrap();
+                socket.close(None).unwrap();
+                while socket.read().is_ok() {}
+            }
+        });
+        let mut feeds = Settings::default();
+        let own = feeds.venues.entry("binance".to_owned()).or_default();
+        own.urls.insert("market".to_owned(), url);
+        let exchange = spoken().find(|exchange| exchange.venue() == Venue::Binance).unwrap();
+        let known = Desk::new(exchange).instruments;
+        let setup = Setup::of(exchange, &feeds, &known).unwrap().swap_remove(0);
+        let reached = reach(&setup, 0, &Trust::new(None).unwrap()).unwrap();
+        assert_eq!(reached.first.unwrap_err(), "closed by the venue; last: ack");
     }
 
     #[test]
