@@ -210,11 +210,8 @@ impl<'a> Look<'a> {
     pub fn each(&self, pattern: &str) -> Vec<(String, String)> {
         self.note(pattern);
         let host = &self.scene.host;
-        host.list(pattern)
-            .into_iter()
-            .filter_map(|p| Some((host.text(&p).ok()?, p)))
-            .map(swap)
-            .collect()
+        let held = |path: String| Some((path.clone(), host.text(&path).ok()?));
+        host.list(pattern).into_iter().filter_map(held).collect()
     }
 
     /// What a watched file held then, and holds now.
@@ -235,10 +232,6 @@ impl<'a> Look<'a> {
         self.note(&format!("`{}`", command.join(" ")));
         self.scene.host.answer(command).map_err(Cannot::Read)
     }
-}
-
-fn swap((text, path): (String, String)) -> (String, String) {
-    (path, text)
 }
 
 /// The value behind `key:` in a file of such lines.
