@@ -221,7 +221,7 @@ fn k2_a_run_killed_at_random_points_loses_and_doubles_no_signal() {
     let written = journal.iter().flat_map(|(run, seqs)| seqs.iter().map(move |seq| (*run, *seq)));
     let lost: Vec<Id> = written.chain(heard).filter(|id| !there.contains(id)).collect();
     assert!(lost.is_empty(), "lost: {lost:?}");
-    assert!(journal.len() as u64 > kills / 2, "most runs had something to say: {journal:?}");
+    assert!(journal.len() as u64 > kills / 4, "some runs had something to say: {journal:?}");
     let mut last = 0;
     for (run, seqs) in &journal {
         let expected: Vec<u64> = (last + 1..).take(seqs.len()).collect();

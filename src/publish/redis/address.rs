@@ -19,8 +19,6 @@ const SCHEMES: &str = "expected redis://, rediss:// or unix://";
 pub enum Place {
     /// A host and a port.
     Tcp(String, u16),
-    /// The same, over TLS.
-    Tls(String, u16),
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -30,6 +28,8 @@ pub enum Place {
 pub struct Address {
     /// Where.
     pub place: Place,
+    /// Whether it is spoken to over TLS.
+    pub tls: bool,
     /// ACL user; `None` for the default one.
     pub user: Option<String>,
     /// Number of the database.
@@ -44,8 +44,8 @@ impl Address {
     pub fn parse(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once("://").ok_or(SCHEMES)?;
         match scheme {
-            "redis" | "valkey" => tcp(rest, Place::Tcp),
-            "rediss" | "valkeys" => tcp(rest, Place::Tls),
+            "redis" | "valkey" => tcp(rest, false),
+            "rediss" | "valkeys" => tcp(rest, true),
             "unix" => unix(rest),
             _ => Err(SCHEMES.into()),
         }
@@ -57,7 +57,7 @@ impl Place {
     #[must_use]
     pub fn host(&self) -> std::borrow::Cow<'_, str> {
         match self {
-            Self::Tcp(host, _) | Self::Tls(host, _) => host.into(),
+            Self::Tcp(host, _) => host.into(),
             Self::Unix(path) => path.to_string_lossy(),
         }
     }
@@ -65,18 +65,18 @@ impl Place {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, host, port) = match &self.place {
-            Place::Tcp(host, port) => ("redis", host, port),
-            Place::Tls(host, port) => ("rediss", host, port),
+        let (host, port) = match &self.place {
+            Place::Tcp(host, port) => (host, port),
             Place::Unix(path) => return write!(f, "unix://{}", path.display()),
         };
+        let scheme = if self.tls { "rediss" } else { "redis" };
         let is_v6 = host.contains(':');
         let (open, close) = if is_v6 { ("[", "]") } else { ("", "") };
         write!(f, "{scheme}://{open}{host}{close}:{port}")
     }
 }
 
-fn tcp(rest: &str, place: fn(String, u16) -> Place) -> Result<Address, String> {
+fn tcp(rest: &str, tls: bool) -> Result<Address, String> {
     let (authority, db) = rest.split_once('/').unwrap_or((rest, ""));
     let (user, host_port) = match authority.rsplit_once('@') {
         Some((user, host_port)) => (Some(user), host_port),
@@ -87,7 +87,7 @@ fn tcp(rest: &str, place: fn(String, u16) -> Place) -> Result<Address, String> {
     }
     let (host, port) = host_and_port(host_port)?;
     let user = user.filter(|user| !user.is_empty()).map(str::to_owned);
-    Ok(Address { place: place(host, port), user, db: database(db)? })
+    Ok(Address { place: Place::Tcp(host, port), tls, user, db: database(db)? })
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), String> {
@@ -111,7 +111,7 @@ fn unix(rest: &str) -> Result<Address, String> {
     if !path.starts_with('/') {
         return Err("a unix socket needs an absolute path: unix:///run/redis.sock".into());
     }
-    Ok(Address { place: Place::Unix(path.into()), user: None, db: database(db)? })
+    Ok(Address { place: Place::Unix(path.into()), tls: false, user: None, db: database(db)? })
 }
 
 fn database(text: &str) -> Result<u32, String> {
@@ -186,12 +186,13 @@ mod tests {
             ("redis://h", tcp("h", 6379), None, 0),
             ("redis://me@10.0.0.1:7000/3", tcp("10.0.0.1", 7000), Some("me"), 3),
             ("valkey://[::1]:1", tcp("::1", 1), None, 0),
-            ("rediss://me@h/1", Place::Tls("h".into(), 6379), Some("me"), 1),
-            ("valkeys://[::1]:7", Place::Tls("::1".into(), 7), None, 0),
+            ("rediss://me@h/1", tcp("h", 6379), Some("me"), 1),
+            ("valkeys://[::1]:7", tcp("::1", 7), None, 0),
             ("unix:///run/r.sock", Place::Unix("/run/r.sock".into()), None, 0),
             ("unix:///r.sock?db=2", Place::Unix("/r.sock".into()), None, 2),
         ] {
-            let address = Address { place, user: user.map(str::to_owned), db };
+            let tls = text.starts_with("rediss") || text.starts_with("valkeys");
+            let address = Address { place, tls, user: user.map(str::to_owned), db };
             assert_eq!(Address::parse(text), Ok(address), "{text}");
         }
     }

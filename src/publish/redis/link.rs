@@ -201,7 +201,7 @@ impl Dialer {
     pub(in crate::publish) fn socket(&mut self, deadline: Instant) -> io::Result<Socket> {
         match self.place.clone() {
             Place::Unix(path) => open(&SockAddr::unix(path)?, Domain::UNIX, deadline),
-            Place::Tcp(host, port) | Place::Tls(host, port) => self.tcp(&host, port, deadline),
+            Place::Tcp(host, port) => self.tcp(&host, port, deadline),
         }
     }
 

@@ -26,11 +26,11 @@ use serde::{Deserialize, Serialize};
 pub use self::address::{Address, PASSWORD_VARIABLE, Place, Secret};
 pub use self::contract::{EVENTS, FEEDS, KEPT, SIGNALS, STREAM};
 pub use self::trouble::{Cure, Foreign, RARELY, TABLE, Trouble};
+pub use self::trust::Trust;
 pub use self::worker::Status;
 
 use self::backlog::Entry;
 use self::contract::{Bitcoin, Feed};
-use self::trust::Trust;
 use self::worker::{Parcel, Worker};
 use super::courier::CLOSE_DEADLINE;
 use super::latency::Tap;
@@ -95,7 +95,7 @@ impl Settings {
     pub fn check(&self) -> Result<(), String> {
         if self.is_on() {
             let address = Address::parse(&self.url).map_err(|e| format!("url: {e}"))?;
-            self.check_tls(&address.place)?;
+            self.check_tls(address.tls)?;
         }
         if !(10..=1_000).contains(&self.deadline_ms) {
             return Err(format!("deadline_ms = {}: 10 to 1000", self.deadline_ms));
@@ -109,14 +109,14 @@ impl Settings {
     }
 
     /// What is set for TLS must be used, and be whole.
-    fn check_tls(&self, place: &Place) -> Result<(), String> {
+    fn check_tls(&self, tls: bool) -> Result<(), String> {
         let is_set = |file: &PathBuf| !file.as_os_str().is_empty();
         let files = [&self.ca_file, &self.cert_file, &self.key_file].map(is_set);
-        match (place, files) {
-            (Place::Tls(..), [_, own, key]) if own != key => {
+        match (tls, files) {
+            (true, [_, own, key]) if own != key => {
                 Err("cert_file, key_file: one is of no use without the other".into())
             }
-            (Place::Tls(..), _) | (_, [false, false, false]) => Ok(()),
+            (true, _) | (_, [false, false, false]) => Ok(()),
             _ => Err("ca_file, cert_file, key_file: only rediss:// is over TLS".into()),
         }
     }

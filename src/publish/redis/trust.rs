@@ -11,27 +11,37 @@ use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection};
 
 use super::Settings;
-use super::address::{Address, Place, Secret};
+use super::address::{Address, Secret};
 use crate::tls;
 
 /// How TLS is spoken with one server.
 #[derive(Clone, Debug)]
-pub(super) struct Trust {
+pub struct Trust {
     client: Arc<ClientConfig>,
     name: ServerName<'static>,
 }
 
 impl Trust {
     /// `None` where the address is not reached over TLS.
-    pub(super) fn find(settings: &Settings, address: &Address) -> Result<Option<Self>, String> {
-        let Place::Tls(host, _) = &address.place else { return Ok(None) };
+    ///
+    /// # Errors
+    /// When a file of certificates or the key cannot be had.
+    pub fn find(settings: &Settings, address: &Address) -> Result<Option<Self>, String> {
+        if !address.tls {
+            return Ok(None);
+        }
+        let host = address.place.host().into_owned();
         let name = ServerName::try_from(host.clone());
         let name = name.map_err(|_| format!("url: {host:?} is not a host name"))?;
         let client = Arc::new(client(settings)?);
         Ok(Some(Self { client, name }))
     }
 
-    pub(super) fn begin(&self) -> Result<ClientConnection, rustls::Error> {
+    /// A connection that has said nothing yet.
+    ///
+    /// # Errors
+    /// When the library has none to give.
+    pub fn begin(&self) -> Result<ClientConnection, rustls::Error> {
         ClientConnection::new(Arc::clone(&self.client), self.name.clone())
     }
 }

@@ -337,11 +337,12 @@ impl Worker {
 
     /// A server that wants TLS hangs up on whoever does not begin with it.
     fn puzzled(&self, stop: Stop) -> Stop {
-        match (stop, &self.address.place) {
-            (Stop::Lost(e), Place::Tcp(..)) if e.kind() == io::ErrorKind::ConnectionReset => {
+        let is_bare = !self.address.tls && matches!(self.address.place, Place::Tcp(..));
+        match stop {
+            Stop::Lost(e) if is_bare && e.kind() == io::ErrorKind::ConnectionReset => {
                 io::Error::other("it hangs up at our first word; rediss:// is with TLS").into()
             }
-            (stop, _) => stop,
+            stop => stop,
         }
     }
 

@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use redis::{Parser, Value};
+use rustls::StreamOwned;
 
 use super::check::{Check, Finding, Level, Scope};
 use super::host::{Cannot, Look, field};
-use crate::publish::redis::{Address, Place, Secret, Settings};
+use crate::publish::redis::{Address, Place, Secret, Settings, Trust};
 
 /// Redis.
 pub const CHECKS: &[Check] = &[Check {
@@ -56,7 +57,8 @@ struct Told {
 
 impl Told {
     fn by(settings: &Settings, address: &Address) -> Result<Self, String> {
-        let mut link = Link::open(&address.place).map_err(|e| e.to_string())?;
+        let trust = Trust::find(settings, address)?;
+        let mut link = Link::open(&address.place, trust.as_ref()).map_err(|e| e.to_string())?;
         if let Some(password) = Secret::find(&settings.password_file)? {
             let user = address.user.clone();
             let words: Vec<&str> =
@@ -125,7 +127,7 @@ struct Link {
 }
 
 impl Link {
-    fn open(place: &Place) -> io::Result<Self> {
+    fn open(place: &Place, trust: Option<&Trust>) -> io::Result<Self> {
         let stream: Box<dyn Stream> = match place {
             Place::Unix(path) => {
                 let unix = UnixStream::connect(path)?;
@@ -140,7 +142,13 @@ impl Link {
                 tcp.set_nodelay(true)?;
                 tcp.set_read_timeout(Some(DEADLINE))?;
                 tcp.set_write_timeout(Some(DEADLINE))?;
-                Box::new(tcp)
+                match trust {
+                    Some(trust) => {
+                        let tls = trust.begin().map_err(io::Error::other)?;
+                        Box::new(StreamOwned::new(tls, tcp))
+                    }
+                    None => Box::new(tcp),
+                }
             }
         };
         Ok(Self { stream, parser: Parser::new() })
