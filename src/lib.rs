@@ -14,7 +14,7 @@
 //!                                                                                  └▶ latency
 //! ```
 //!
-//! * What passes through the doors: [`time`], [`symbol`], [`event`], [`signal`], [`output`];
+//! * What passes through the doors: [`time`], [`symbol`], [`event`], [`quote`], [`signal`], [`output`];
 //!   how work is done: [`stage`] (take a turn), [`ring`] (bounded, counted), [`ledger`] (the books),
 //!   [`https`] and [`tls`] (spoken off the hot path).
 //! * [`ingest`] turns bytes into events. It knows venues and nothing of risk.
@@ -31,6 +31,7 @@
 pub mod time;
 pub mod symbol;
 pub mod event;
+pub mod quote;
 pub mod signal;
 pub mod output;
 pub mod record;

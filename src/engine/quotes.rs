@@ -5,6 +5,7 @@
 //! venue that has not spoken for two minutes says nothing.
 
 use crate::event::{Body, Event, VENUE_COUNT};
+use crate::quote::{Quote, price};
 use crate::time::{NS_PER_S, Nanos};
 
 /// Length of one sample of open interest, ns.
@@ -16,22 +17,11 @@ const BACK: u64 = SAMPLES as u64 - 1;
 /// A venue silent for longer than this many samples says nothing.
 const STALE: u64 = 6;
 
-/// Of two prices of which one is this many times the other, one is a mistake...
-const OFF: f64 = 4.0;
-/// ...the new one, until it was told this often in a row.
-const INSIST: u8 = 5;
-/// A price older than this is held against nothing.
-const RECENT_NS: u64 = 60 * NS_PER_S;
-
 /// What is known of one symbol.
 #[derive(Clone, Debug, Default)]
 pub struct Quotes {
-    /// Last trade, mark or middle of the book, USD.
-    pub price: Option<f64>,
-    /// When it was told.
-    told: Nanos,
-    /// How often in a row a price was told that is far off.
-    doubted: u8,
+    /// Its price.
+    pub quote: Quote,
     /// Mean over venues of the relative change of open interest over 5 min.
     pub oi_change: Option<f64>,
     /// Mean over venues of the latest funding rate.
@@ -58,43 +48,16 @@ impl Quotes {
             }
             ref body => {
                 if let Some(price) = price(body) {
-                    self.tell(price, event.received);
+                    self.quote.tell(price, event.received);
                 }
             }
         }
-    }
-
-    fn tell(&mut self, price: f64, at: Nanos) {
-        if self.is_off(price, at) && self.doubted + 1 < INSIST {
-            self.doubted += 1;
-            return;
-        }
-        (self.price, self.told, self.doubted) = (Some(price), at, 0);
-    }
-
-    /// Whether a price is so far from what was told within the last minute that it is a mistake.
-    #[must_use]
-    pub fn is_off(&self, price: f64, at: Nanos) -> bool {
-        let known = self.price.filter(|_| at.since(self.told) <= RECENT_NS);
-        known.is_some_and(|known| !(1.0 / OFF..=OFF).contains(&(price / known)))
     }
 
     /// Looks again at what changes with time alone.
     pub fn refresh(&mut self, now: Nanos) {
         let slot = now.0 / SAMPLE_NS;
         self.oi_change = mean(self.interest.iter().map(|track| track.change(slot)));
-    }
-}
-
-/// The market price a message tells. A liquidation's own price is none.
-#[must_use]
-pub fn price(body: &Body) -> Option<f64> {
-    match *body {
-        Body::Trade { price, .. } | Body::Mark { price, .. } => Some(price.get()),
-        Body::Book { bid, ask, .. } if bid.get() <= ask.get() => {
-            Some(bid.get() + (ask.get() - bid.get()) / 2.0)
-        }
-        _ => None,
     }
 }
 
@@ -191,13 +154,5 @@ mod tests {
         }
         quotes.refresh(Nanos(1_000 * SAMPLE_NS + 600 * NS_PER_S));
         assert_eq!(quotes.oi_change, None);
-    }
-
-    #[test]
-    fn a_crossed_book_has_no_middle() {
-        let price = |value| crate::event::Price::new(value).unwrap();
-        let book = |bid, ask| Body::Book { depth_usd: None, bid: price(bid), ask: price(ask) };
-        assert_eq!(super::price(&book(99.0, 101.0)), Some(100.0));
-        assert_eq!(super::price(&book(101.0, 99.0)), None);
     }
 }

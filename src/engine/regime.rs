@@ -11,9 +11,9 @@
 //! of 5 min in standard deviations of a walk of that volatility. *Liquidity* compares spread and depth
 //! of each venue's book top with their own mean over about ten minutes.
 
-use super::quotes::price;
 use super::settings::Climate;
 use crate::event::{Body, Event, VENUE_COUNT};
+use crate::quote::price;
 use crate::signal::{Liquidity, Regime, Trend};
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos};
 

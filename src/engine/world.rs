@@ -186,7 +186,7 @@ impl World {
     /// any case.
     pub fn believes(&mut self, event: &Event, usd: Usd, quotes: &Quotes, so_far: u64) -> bool {
         let Body::Liquidation { price, .. } = event.body else { return false };
-        let is_off = price.is_some_and(|price| quotes.is_off(price.get(), event.received));
+        let is_off = price.is_some_and(|price| quotes.quote.is_off(price.get(), event.received));
         if is_off || event.flags.has(Flags::OUTLIER) {
             self.tally.add("outliers", 1);
             return false;
@@ -408,7 +408,7 @@ impl World {
             velocity_scale,
             volume_scale,
             btc_price: self.reference.price,
-            price: row.quotes.price,
+            price: row.quotes.quote.price,
             oi_change: row.quotes.oi_change,
             funding: row.quotes.funding,
             by_venue: row.seconds.by_venue(),
