@@ -56,6 +56,61 @@ impl fmt::Display for Tally {
     }
 }
 
+/// Counts a [`Counts`] can hold; any further one is counted as left out.
+const COUNTS: usize = 256;
+
+/// One count: its name, a label (empty where there is none), the number.
+pub type Count = (&'static str, &'static str, u64);
+
+/// What a stage has counted so far, for whoever watches it at work. Never allocates.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    counts: ArrayVec<Count, COUNTS>,
+    left_out: u64,
+}
+
+impl Counts {
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.counts.clear();
+        self.left_out = 0;
+    }
+
+    /// Adds `n` to `name`.
+    pub fn add(&mut self, name: &'static str, n: u64) {
+        self.add_under(name, "", n);
+    }
+
+    /// Adds `n` to `name{label}`.
+    pub fn add_under(&mut self, name: &'static str, label: &'static str, n: u64) {
+        let known = self.counts.iter_mut().find(|count| (count.0, count.1) == (name, label));
+        if let Some((.., count)) = known {
+            *count += n;
+        } else if self.counts.try_push((name, label, n)).is_err() {
+            self.left_out += 1;
+        }
+    }
+
+    /// Adds every count of a tally under `name{...}`.
+    pub fn add_tally(&mut self, name: &'static str, tally: &Tally) {
+        for (label, n) in tally.iter() {
+            self.add_under(name, label, n);
+        }
+    }
+
+    /// The number of one count without a label; 0 when nobody wrote it.
+    #[must_use]
+    pub fn get(&self, name: &str) -> u64 {
+        self.iter().find(|count| (count.0, count.1) == (name, "")).map_or(0, |(.., n)| n)
+    }
+
+    /// All counts, in order of first appearance.
+    pub fn iter(&self) -> impl Iterator<Item = Count> + '_ {
+        let left_out = (self.left_out > 0).then_some(("counts_left_out", "", self.left_out));
+        self.counts.iter().copied().chain(left_out)
+    }
+}
+
 /// Named sums over all stages.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
@@ -101,6 +156,19 @@ impl Ledger {
         }
     }
 
+    /// Adds what a stage counted, as `fill` writes it.
+    pub fn add_counts(&mut self, fill: impl FnOnce(&mut Counts)) {
+        let mut counts = Counts::default();
+        fill(&mut counts);
+        for (name, label, n) in counts.iter() {
+            if label.is_empty() {
+                self.add(name, n);
+            } else {
+                self.add(&format!("{name}{{{label}}}"), n);
+            }
+        }
+    }
+
     /// The sum of one name; 0 when nobody wrote it.
     #[must_use]
     pub fn get(&self, name: &str) -> u64 {
@@ -139,6 +207,19 @@ mod tests {
         assert_eq!(ledger.laws().filter(|law| !law.holds).count(), 1);
         ledger.add("ignored", 1);
         assert!(ledger.laws().all(|law| law.holds));
+    }
+
+    #[test]
+    fn counts_are_added_to_the_books_with_their_labels() {
+        let mut tally = Tally::default();
+        tally.add("late", 2);
+        let mut ledger = Ledger::default();
+        ledger.add_counts(|counts| {
+            counts.add("frames", 3);
+            counts.add("frames", 1);
+            counts.add_tally("lost", &tally);
+        });
+        assert_eq!((ledger.get("frames"), ledger.get("lost{late}")), (4, 2));
     }
 
     #[test]

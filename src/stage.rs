@@ -2,7 +2,7 @@
 //!
 //! A thread of its own, a thread it shares, or a test gives the turns; the stage cannot tell which.
 
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::time::Now;
 
 /// What a turn came to.
@@ -28,6 +28,10 @@ pub trait Stage: Send {
     /// Asks for an orderly end: inputs stop, what is in flight is passed on, then turns say `Done`.
     /// A stage whose input is a ring needs nothing here: it ends when the ring has ended.
     fn stop(&mut self) {}
+
+    /// What was counted so far, for whoever watches it at work: asked about once a second, on the
+    /// stage's own thread, so nothing here allocates.
+    fn count(&self, _counts: &mut Counts) {}
 
     /// What was counted, for the conservation laws printed at exit.
     fn ledger(&self, ledger: &mut Ledger);

@@ -5,7 +5,7 @@
 
 use super::{Engine, Outbox};
 use crate::event::Event;
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::{Output, REPORT_LINES, lines};
 use crate::ring::{Inlet, Outlet};
 use crate::signal::Report;
@@ -130,11 +130,17 @@ impl Stage for EngineStage {
         Turn::Worked
     }
 
-    fn ledger(&self, ledger: &mut Ledger) {
+    fn count(&self, counts: &mut Counts) {
         let consumed: u64 = self.inlets.iter().map(Inlet::taken).sum();
-        ledger.add("consumed", consumed);
-        ledger.add("signals", self.engine.made());
-        ledger.add_tally("engine", self.engine.tally());
+        let waiting: usize = self.inlets.iter().map(Inlet::waiting).sum();
+        counts.add("consumed", consumed);
+        counts.add("signals", self.engine.made());
+        counts.add_tally("engine", self.engine.tally());
+        counts.add_under("waiting", "event", waiting as u64);
+    }
+
+    fn ledger(&self, ledger: &mut Ledger) {
+        ledger.add_counts(|counts| self.count(counts));
     }
 }
 

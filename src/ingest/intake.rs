@@ -237,19 +237,29 @@ impl Intake {
 
     /// Writes the books.
     pub fn ledger(&self, ledger: &mut Ledger) {
+        ledger.add_counts(|counts| self.count_all(counts));
+        self.details(ledger);
+    }
+
+    /// Writes what was counted of all venues together.
+    pub fn count_all(&self, to: &mut crate::ledger::Counts) {
         for counts in &self.counts {
-            ledger.add("frames", counts.frames);
-            ledger.add("decoded", counts.decoded);
-            ledger.add("ignored", counts.ignored.total());
-            ledger.add("rejected", counts.rejected.total());
-            ledger.add("items", counts.events + counts.refused.total());
-            ledger.add("events", counts.events);
-            ledger.add("refused", counts.refused.total());
-            ledger.add_tally("ignored", &counts.ignored);
-            ledger.add_tally("rejected", &counts.rejected);
-            ledger.add_tally("refused", &counts.refused);
-            ledger.add_tally("flagged", &counts.flagged);
+            to.add("frames", counts.frames);
+            to.add("decoded", counts.decoded);
+            to.add("ignored", counts.ignored.total());
+            to.add("rejected", counts.rejected.total());
+            to.add("items", counts.events + counts.refused.total());
+            to.add("events", counts.events);
+            to.add("refused", counts.refused.total());
+            to.add_tally("ignored", &counts.ignored);
+            to.add_tally("rejected", &counts.rejected);
+            to.add_tally("refused", &counts.refused);
+            to.add_tally("flagged", &counts.flagged);
         }
+    }
+
+    /// Writes what only the books at the end hold: clocks and races.
+    pub fn details(&self, ledger: &mut Ledger) {
         self.skew.ledger(ledger);
         for (venue, twins) in VENUES.iter().zip(&self.twins) {
             twins.ledger(venue.name(), ledger);

@@ -14,7 +14,7 @@ use super::playback::TICK_NS;
 use super::source::{FeedChange, Heard, Read, Source};
 use super::vitals::{Pulse, Vitals};
 use crate::event::{Body, Completeness, Event, Flags};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::ring::Outlet;
 use crate::stage::{Stage, Turn};
 use crate::time::{Nanos, Now};
@@ -209,14 +209,19 @@ impl Stage for Reader {
         self.sources.iter_mut().for_each(|source| source.stop());
     }
 
+    fn count(&self, counts: &mut Counts) {
+        self.intake.count_all(counts);
+        counts.add("gaps", self.coverage.gaps);
+        counts.add("ticks", self.door.own);
+        counts.add("offered", self.door.offered);
+        counts.add("pushed", self.door.pushed);
+        counts.add("dropped", self.door.dropped);
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        self.intake.ledger(ledger);
+        ledger.add_counts(|counts| self.count(counts));
+        self.intake.details(ledger);
         self.sources.iter().for_each(|source| source.ledger(ledger));
-        ledger.add("gaps", self.coverage.gaps);
-        ledger.add("ticks", self.door.own);
-        ledger.add("offered", self.door.offered);
-        ledger.add("pushed", self.door.pushed);
-        ledger.add("dropped", self.door.dropped);
     }
 }
 

@@ -16,7 +16,7 @@ use super::Sink;
 use super::courier::{Courier, Errand};
 use super::explain::Sentence;
 use super::json;
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::Message;
 use crate::signal::{Kind, Level, Report};
 use crate::stage::Turn;
@@ -230,9 +230,17 @@ impl Sink for Lines {
         self.lost += u64::from(!flushed);
     }
 
+    fn count(&self, counts: &mut Counts) {
+        let [lines, lost] = match self.style {
+            Style::People { .. } => ["console_lines", "console_lost"],
+            Style::Programs => ["out_lines", "out_lost"],
+        };
+        counts.add(lines, self.written);
+        counts.add(lost, self.lost + self.page.failed());
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        ledger.add(&format!("{}_lines", self.name()), self.written);
-        ledger.add(&format!("{}_lost", self.name()), self.lost + self.page.failed());
+        ledger.add_counts(|counts| self.count(counts));
     }
 }
 

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use super::Sink;
 use super::courier::{Courier, Errand};
 use crate::event::{Body, Event};
-use crate::ledger::Ledger;
+use crate::ledger::{self, Ledger};
 use crate::output::Message;
 use crate::record::{Block, EVENT_BYTES, EXTENSION, REPORT_BYTES, files_in};
 use crate::stage::Turn;
@@ -251,10 +251,14 @@ impl Sink for Journal {
         self.courier.end();
     }
 
+    fn count(&self, counts: &mut ledger::Counts) {
+        counts.add("journal_records", self.counts.written.load(Ordering::Relaxed));
+        counts.add("journal_lost", self.lost + self.counts.failed.load(Ordering::Relaxed));
+        counts.add("journal_bytes", self.counts.bytes.load(Ordering::Relaxed));
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        ledger.add("journal_records", self.counts.written.load(Ordering::Relaxed));
-        ledger.add("journal_lost", self.lost + self.counts.failed.load(Ordering::Relaxed));
-        ledger.add("journal_bytes", self.counts.bytes.load(Ordering::Relaxed));
+        ledger.add_counts(|counts| self.count(counts));
     }
 }
 

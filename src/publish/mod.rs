@@ -27,7 +27,7 @@ pub mod history;
 pub mod alert;
 pub mod latency;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::{Assembler, Message, Output};
 use crate::ring::Inlet;
 use crate::stage::{Stage, Turn};
@@ -66,6 +66,9 @@ pub trait Sink: Send {
     fn fate(&self) -> Option<Fate> {
         None
     }
+
+    /// What was counted so far, for whoever watches it at work. Allocates nothing.
+    fn count(&self, _counts: &mut Counts) {}
 
     /// What was counted.
     fn ledger(&self, ledger: &mut Ledger);
@@ -154,6 +157,16 @@ impl Publisher {
         Turn::Worked
     }
 
+    fn count_own(&self, counts: &mut Counts) {
+        let fate = self.fate();
+        counts.add("published", fate.published);
+        counts.add("retained", fate.retained);
+        counts.add("evicted", fate.evicted);
+        counts.add("publish_events", self.events);
+        counts.add("publish_states", self.states);
+        counts.add("publish_broken", self.assembler.broken());
+    }
+
     fn close_sinks(&mut self, now: Now) {
         for sink in &mut self.sinks {
             sink.close(now);
@@ -188,14 +201,16 @@ impl Stage for Publisher {
         if sinks == Turn::Worked { Turn::Worked } else { Turn::Idle }
     }
 
+    fn count(&self, counts: &mut Counts) {
+        self.count_own(counts);
+        counts.add_under("waiting", "output", self.inlet.waiting() as u64);
+        for sink in &self.sinks {
+            sink.count(counts);
+        }
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        let fate = self.fate();
-        ledger.add("published", fate.published);
-        ledger.add("retained", fate.retained);
-        ledger.add("evicted", fate.evicted);
-        ledger.add("publish_events", self.events);
-        ledger.add("publish_states", self.states);
-        ledger.add("publish_broken", self.assembler.broken());
+        ledger.add_counts(|counts| self.count_own(counts));
         for sink in &self.sinks {
             sink.ledger(ledger);
         }

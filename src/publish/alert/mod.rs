@@ -46,7 +46,7 @@ use self::watch::Watch;
 use super::Sink;
 use super::courier::{Courier, Errand};
 use super::redis::{Former, Secret, Status};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::Message as Line;
 use crate::signal::{self, Level, Report};
 use crate::stage::Turn;
@@ -296,6 +296,16 @@ impl Sink for Alerts {
 
     fn close(&mut self, _: Now) {
         self.lanes.iter_mut().for_each(|lane| lane.courier.end());
+    }
+
+    fn count(&self, counts: &mut Counts) {
+        for (_, books) in self.books() {
+            counts.add("alert_notes", count(&books.notes));
+            counts.add("alert_delivered", count(&books.delivered));
+            counts.add("alert_waiting", books.waiting());
+            let lost = [&books.refused, &books.given_up, &books.overrun].map(count);
+            counts.add("alert_lost", lost.into_iter().sum());
+        }
     }
 
     fn ledger(&self, ledger: &mut Ledger) {

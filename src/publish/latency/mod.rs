@@ -42,7 +42,7 @@ pub use self::series::Point;
 use super::Sink;
 use super::courier::{Courier, Errand};
 use crate::event::{Body, Event, Flags};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::Message;
 use crate::signal::Report;
 use crate::stage::Turn;
@@ -331,9 +331,13 @@ impl Sink for Latency {
         self.courier.end();
     }
 
+    fn count(&self, counts: &mut Counts) {
+        counts.add("latency_bad_times", self.bad_times);
+        counts.add("latency_failed", self.failed.load(Ordering::Relaxed));
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        ledger.add("latency_bad_times", self.bad_times);
-        ledger.add("latency_failed", self.failed.load(Ordering::Relaxed));
+        ledger.add_counts(|counts| self.count(counts));
     }
 }
 

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, JoinHandle};
 use std::time::Instant;
 
@@ -36,7 +37,7 @@ use super::courier::CLOSE_DEADLINE;
 use super::latency::Tap;
 use super::{Fate, Sink};
 use crate::event::{Body, Event, FeedState};
-use crate::ledger::Ledger;
+use crate::ledger::{Counts, Ledger};
 use crate::output::Message;
 use crate::signal::Report;
 use crate::stage::Turn;
@@ -362,11 +363,15 @@ impl Sink for Redis {
         Some(Fate { published: seen.published, retained, evicted })
     }
 
+    fn count(&self, counts: &mut Counts) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        counts.add("redis_attempts", read(&self.status.attempts));
+        counts.add("redis_refused", read(&self.status.refused));
+        counts.add("redis_passed_over", self.passed_over);
+    }
+
     fn ledger(&self, ledger: &mut Ledger) {
-        ledger
-            .add("redis_attempts", self.status.attempts.load(std::sync::atomic::Ordering::Relaxed));
-        ledger.add("redis_refused", self.status.refused.load(std::sync::atomic::Ordering::Relaxed));
-        ledger.add("redis_passed_over", self.passed_over);
+        ledger.add_counts(|counts| self.count(counts));
     }
 }
 

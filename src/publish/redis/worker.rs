@@ -63,7 +63,8 @@ pub struct Status {
     /// Replies that were errors.
     pub refused: AtomicU64,
     words: Mutex<String>,
-    fate: Mutex<Fate>,
+    /// Published, retained, evicted.
+    fate: [AtomicU64; 3],
 }
 
 impl Status {
@@ -76,7 +77,9 @@ impl Status {
     /// What became of the signals the thread has seen, as of its last turn.
     #[must_use]
     pub fn fate(&self) -> Fate {
-        self.fate.lock().map(|fate| *fate).unwrap_or_default()
+        let [published, retained, evicted] =
+            [0, 1, 2].map(|i| self.fate[i].load(Ordering::Acquire));
+        Fate { published, retained, evicted }
     }
 }
 
@@ -310,8 +313,9 @@ impl Worker {
     }
 
     fn note_fate(&self) {
-        if let Ok(mut fate) = self.status.fate.lock() {
-            *fate = self.backlog.fate();
+        let Fate { published, retained, evicted } = self.backlog.fate();
+        for (told, n) in self.status.fate.iter().zip([published, retained, evicted]) {
+            told.store(n, Ordering::Release);
         }
     }
 
