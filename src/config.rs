@@ -36,6 +36,8 @@ pub struct Config {
     pub latency: publish::latency::Settings,
     /// Which people are told what.
     pub alert: publish::alert::Settings,
+    /// Where the page for the browser is, and what programs ask over HTTP.
+    pub page: publish::page::Settings,
 }
 
 /// How threads share the cores.
@@ -126,7 +128,8 @@ impl Config {
         self.redis.check().map_err(|e| format!("redis: {e}"))?;
         self.history.check().map_err(|e| format!("history: {e}"))?;
         self.latency.check().map_err(|e| format!("latency: {e}"))?;
-        self.alert.check().map_err(|e| format!("alert: {e}"))
+        self.alert.check().map_err(|e| format!("alert: {e}"))?;
+        self.page.check().map_err(|e| format!("page: {e}"))
     }
 }
 

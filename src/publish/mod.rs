@@ -26,6 +26,7 @@ pub mod redis;
 pub mod history;
 pub mod alert;
 pub mod latency;
+pub mod page;
 
 use crate::ledger::{Counts, Ledger};
 use crate::output::{Assembler, Message, Output};

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::Clock;
 use crate::ledger::Ledger;
 use crate::publish::latency::Tap;
+use crate::publish::page::Heart;
 use crate::stage::{Stage, Turn};
 use crate::time::{NS_PER_S, Nanos, Now};
 
@@ -77,6 +78,8 @@ pub struct Bench {
     pub core: Option<usize>,
     /// What to do when there is nothing to do.
     pub idle: Idle,
+    /// Told once a second that the thread goes round.
+    pub heart: Option<Heart>,
 }
 
 /// What is left when all threads have ended.
@@ -178,6 +181,7 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
     let mut places: Vec<Place> = bench.stages.drain(..).map(Place::new).collect();
     let mut stopped = false;
     let mut idle_passes = 0;
+    let mut pulse = Pulse { heart: bench.heart.take(), passes: 0, told: Nanos::default() };
     let mut time = now();
     while !places.is_empty() {
         if !stopped && stop.requested() {
@@ -201,6 +205,7 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
                 outcome.turns.push(place.turns);
             }
         }
+        pulse.turn(&places, time);
         idle_passes = if worked { 0 } else { idle_passes + 1 };
         rest(bench.idle, idle_passes);
         if idle_passes > 0 && bench.idle != Idle::Spin {
@@ -208,6 +213,31 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
         }
     }
     outcome
+}
+
+/// Tells that the loop goes round.
+struct Pulse {
+    heart: Option<Heart>,
+    passes: u64,
+    told: Nanos,
+}
+
+impl Pulse {
+    fn turn(&mut self, places: &[Place], now: Now) {
+        let Some(heart) = &self.heart else { return };
+        self.passes += 1;
+        if now.mono.since(self.told) < OFFER_NS {
+            return;
+        }
+        self.told = now.mono;
+        heart.beat(|beat| {
+            (beat.at, beat.passes) = (now.mono, self.passes);
+            for place in places {
+                let _ = beat.turns.try_push((place.turns.stage, place.turns.longest));
+                place.stage.count(&mut beat.counts);
+            }
+        });
+    }
 }
 
 /// A stage at work.

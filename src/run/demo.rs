@@ -39,6 +39,8 @@ pub fn demo(mut config: Config, seed: u64, duration: Duration) -> Result<(), Fai
     config.journal.restore = false;
     // Nobody may take a story for the market.
     config.alert.mark = "DEMO".to_owned();
+    config.page.mark = "DEMO".to_owned();
+    config.page.anywhere = true;
     let _log = log_latency(&mut config);
     eprintln!("demo: four simulated venues on 127.0.0.1:{}, seed {seed}", street.port());
     let mut progress = Progress::default();

@@ -29,6 +29,7 @@ use crate::ingest::rest::Rest;
 use crate::ingest::settings::Settings;
 use crate::ingest::socket::{Setup, Socket};
 use crate::ingest::source::{FeedChange, Source, Unheard};
+use crate::publish::page::Wires;
 use crate::ring::ring;
 
 /// Feed changes waiting to be printed.
@@ -81,21 +82,19 @@ pub fn listen(
     let (notices, heard) = bounded(NOTICES);
     let stamp = Box::new(move || clock.mono());
     let mut reader = Reader::new(sources, intake, outlet, stamp, notices);
-    let board = match Board::open(&config.run.status(), clock) {
-        Ok((board, vitals)) => {
-            reader = reader.telling(vitals);
-            Some(board)
-        }
-        Err(why) => {
-            eprintln!("status: {why}; `foreshock venues` will not show this run");
-            None
-        }
-    };
+    let mut wires = Wires::default();
+    let (mut board, vitals) = Board::new(clock);
+    reader = reader.telling(vitals);
+    board.tell(wires.feeds());
+    if let Err(why) = board.open(&config.run.status()) {
+        eprintln!("status: {why}; `foreshock venues` will not show this run");
+    }
     let ingest = Box::new(reader);
     let past = restore::past(config, clock.mono());
     eprint!("{}", past.words);
-    let crew = Pipeline { ingest, events, past, sinks: Vec::new() }.start(config, clock, stop)?;
-    Ok(attend(crew, &heard, stop, board, enough))
+    let crew = Pipeline { ingest, events, past, sinks: Vec::new(), page: Some(wires) };
+    let crew = crew.start(config, clock, stop)?;
+    Ok(attend(crew, &heard, stop, Some(board), enough))
 }
 
 /// Prints feed changes, and shows how the lines are, until the threads have ended.

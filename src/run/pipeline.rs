@@ -15,6 +15,7 @@ use crate::config::{Config, Layout, Run};
 use crate::engine::EngineStage;
 use crate::event::Event;
 use crate::publish::latency::{ACKNOWLEDGED, Tap, Taps};
+use crate::publish::page::{Heart, Opening, Wires};
 use crate::publish::{Publisher, Sink};
 use crate::ring::{Inlet, ring};
 use crate::stage::Stage;
@@ -29,6 +30,8 @@ pub struct Pipeline {
     pub past: Past,
     /// Where messages go beside the sinks that are configured.
     pub sinks: Vec<Box<dyn Sink>>,
+    /// What the page listens at; without it there is none, whatever is configured.
+    pub page: Option<Wires>,
 }
 
 impl Pipeline {
@@ -38,11 +41,22 @@ impl Pipeline {
     /// When a sink cannot be opened, or the system refuses a thread.
     pub fn start(self, config: &Config, clock: Clock, stop: &Stop) -> Result<Crew, Failure> {
         let mut taps = Taps::default();
-        let mut tap = |name| config.latency.is_on().then(|| taps.tap(name));
+        let mut page = self.page.filter(|_| config.page.is_on());
+        let measured = config.latency.is_on() || page.is_some();
+        let mut tap = |name| measured.then(|| taps.tap(name));
         let turns = [tap("turn_ingest"), tap("turn_engine"), tap("turn_publish")];
         let acknowledged = tap(ACKNOWLEDGED);
         let run = u64::try_from(clock.run()).unwrap_or(0).max(self.past.run + 1);
-        let mut sinks = sinks(config, run, &self.past, taps, acknowledged)?;
+        let layout = layout(&config.run).0;
+        let mut hearts =
+            page.as_mut().map_or_else(Vec::new, |wires| hearts(layout, &config.run, wires));
+        let opening = Opening {
+            run: clock.run(),
+            clock: Box::new(move || clock.now()),
+            rings: [("event", config.run.event_ring), ("output", config.run.output_ring)],
+        };
+        let page = page.map(|wires| (opening, wires));
+        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page)?;
         sinks.extend(self.sinks);
         let (outlet, lines) = ring(config.run.output_ring);
         let engine = EngineStage::new(self.past.engine(&config.engine), vec![self.events], outlet);
@@ -51,7 +65,8 @@ impl Pipeline {
         let [ingest, engine, publish] = stages;
         let [first, second, third] = turns;
         let stages = [(ingest, first), (engine, second), (publish, third)];
-        let benches = benches(layout(&config.run).0, &config.run, stages);
+        let mut benches = benches(layout, &config.run, stages);
+        benches.iter_mut().for_each(|bench| bench.heart = hearts.pop());
         Crew::start(benches, clock, stop).map_err(|e| Failure::running(format!("threads: {e}")))
     }
 }
@@ -104,6 +119,11 @@ pub fn seats(layout: Layout, run: &Run) -> Vec<Seat> {
     }
 }
 
+/// A heart for each thread of the layout.
+fn hearts(layout: Layout, run: &Run, wires: &mut Wires) -> Vec<Heart> {
+    seats(layout, run).iter().map(|_| wires.heart()).collect()
+}
+
 fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]) -> Vec<Bench> {
     let [ingest, engine, publish] = stages;
     let shared = match layout {
@@ -116,6 +136,7 @@ fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]
         stages,
         core: seat.core,
         idle: run.idle,
+        heart: None,
     };
     seats(layout, run).into_iter().zip(shared).map(bench).collect()
 }

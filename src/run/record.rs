@@ -57,7 +57,7 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     let counts = recorder.counts.clone();
     let stages: Vec<(Box<dyn Stage>, _)> = vec![(Box::new(recorder), None)];
     let (core, idle) = (config.run.reader_core, config.run.idle);
-    let bench = Bench { name: "record".to_owned(), stages, core, idle };
+    let bench = Bench { name: "record".to_owned(), stages, core, idle, heart: None };
     let crew = Crew::start(vec![bench], clock, &stop)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
     let attended = live::attend(crew, &heard, &stop, None, |_, _| {

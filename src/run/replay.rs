@@ -60,8 +60,8 @@ pub fn replay(
     // Nobody may take the past for the present.
     config.alert.mark = "REPLAY".to_owned();
     config.journal.restore = false;
-    let crew =
-        Pipeline { ingest, events, past: Past::default(), sinks }.start(&config, clock, &stop)?;
+    let crew = Pipeline { ingest, events, past: Past::default(), sinks, page: None }
+        .start(&config, clock, &stop)?;
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());
     if let Some(trouble) = trouble.get() {

@@ -11,10 +11,12 @@ use crate::publish::console::Lines;
 use crate::publish::history::History;
 use crate::publish::journal::Journal;
 use crate::publish::latency::{Latency, Tap, Taps};
+use crate::publish::page::{Opening, Page, Wires};
 use crate::publish::redis::Redis;
 
 /// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
-/// it goes on with; `acknowledged` takes how long Redis needs.
+/// it goes on with; `acknowledged` takes how long Redis needs;
+/// `page` is what the page shows and hears beside them.
 ///
 /// # Errors
 /// When one cannot be started; a server that is not there is no error.
@@ -24,6 +26,7 @@ pub fn sinks(
     past: &Past,
     taps: Taps,
     acknowledged: Option<Tap>,
+    page: Option<(Opening, Wires)>,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut status = None;
@@ -42,9 +45,10 @@ pub fn sinks(
         let history = History::open(&config.history, run, past.events.len() as u64);
         sinks.push(Box::new(history.map_err(|e| Failure::config(format!("history: {e}")))?));
     }
-    if config.latency.is_on() {
+    if config.latency.is_on() || page.is_some() {
         let place = config.latency.file.display();
-        let latency = Latency::open(&config.latency, taps);
+        let digest = page.as_ref().map(|(_, wires)| wires.digest()).unwrap_or_default();
+        let latency = Latency::telling(&config.latency, taps, digest);
         sinks.push(Box::new(latency.map_err(failed(&format!("latency log {place}")))?));
     }
     if config.alert.is_on() {
@@ -52,6 +56,10 @@ pub fn sinks(
         let past = goes_on.then_some((&past.former, config.journal.directory.as_path()));
         let alerts = Alerts::after(&config.alert, run, status, past);
         sinks.push(Box::new(alerts.map_err(|e| Failure::config(format!("alert: {e}")))?));
+    }
+    if let Some((opening, wires)) = page {
+        let page = Page::open(&config.page, opening, wires);
+        sinks.push(Box::new(page.map_err(failed("page"))?));
     }
     let colour = config.console.colour.for_stdout();
     let console = Lines::console(&config.console, colour, Box::new(io::stdout()));

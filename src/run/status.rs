@@ -21,6 +21,7 @@ use crate::ingest::line::ROUTES_MAX;
 use crate::ingest::node;
 use crate::ingest::source::FeedChange;
 use crate::ingest::vitals::Vitals;
+pub use crate::publish::page::Feed;
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
 
 /// How often it is written, and the age at which it is no longer true, ms.
@@ -46,45 +47,13 @@ pub struct Status {
     pub feeds: Vec<Feed>,
 }
 
-/// One line, as it is. Times are wall clock ms.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Feed {
-    /// Whose.
-    pub venue: String,
-    /// The name of its route.
-    pub route: String,
-    /// Which copy of the route, from 1.
-    pub copy: u8,
-    /// `connecting`, `live`, `quiet`, `suspect`, `stale`, `down` or `blocked`.
-    pub state: String,
-    /// HTTP status where the venue refused us, else 0.
-    pub code: u16,
-    /// Why, in words; empty when the state says it all.
-    pub why: String,
-    /// When its state last changed.
-    pub since_ms: i64,
-    /// When a frame last came.
-    pub last_frame_ms: Option<i64>,
-    /// When a liquidation last came.
-    pub last_liquidation_ms: Option<i64>,
-    /// How much of the truth about liquidations it shows; missing where none come.
-    pub completeness: Option<String>,
-    /// Frames so far.
-    pub frames: u64,
-    /// Events it brought before the venue's other lines, and after them; missing while it has not raced.
-    pub won: Option<u64>,
-    /// See `won`.
-    pub beaten: Option<u64>,
-    /// By how much it was ahead when it won, mean, us; missing while it has not won.
-    pub lead_mean_us: Option<u64>,
-    /// The same at most, us.
-    pub lead_max_us: Option<u64>,
-}
-
 /// Writes the status of this run.
 #[derive(Debug)]
 pub struct Board {
-    path: PathBuf,
+    /// None where it cannot be written.
+    path: Option<PathBuf>,
+    /// Who shows the feeds beside it.
+    told: Option<Sender<Vec<Feed>>>,
     clock: Clock,
     vitals: Receiver<Vitals>,
     feeds: BTreeMap<(Venue, u8), Feed>,
@@ -94,11 +63,25 @@ pub struct Board {
 }
 
 impl Board {
-    /// Opens it in `folder`; what is sent into the channel is shown.
+    /// One that is not written anywhere yet; what is sent into the channel is shown.
+    #[must_use]
+    pub fn new(clock: Clock) -> (Self, Sender<Vitals>) {
+        let (tell, vitals) = bounded(WAITING);
+        let (feeds, whys) = (BTreeMap::new(), BTreeMap::new());
+        let (path, told, written, broken) = (None, None, Nanos(0), false);
+        (Self { path, told, clock, vitals, feeds, whys, written, broken }, tell)
+    }
+
+    /// Tells `told` too how the feeds are, whenever it is time.
+    pub fn tell(&mut self, told: Sender<Vec<Feed>>) {
+        self.told = Some(told);
+    }
+
+    /// Writes it in `folder` from now on.
     ///
     /// # Errors
     /// In words: the folder cannot be made, or belongs to somebody else.
-    pub fn open(folder: &Path, clock: Clock) -> Result<(Self, Sender<Vitals>), String> {
+    pub fn open(&mut self, folder: &Path) -> Result<(), String> {
         let shown = folder.display();
         own(folder).map_err(|e| format!("{shown}: {e}"))?;
         for (path, status) in read(folder) {
@@ -107,11 +90,8 @@ impl Board {
                 drop(fs::remove_file(path));
             }
         }
-        let (tell, vitals) = bounded(WAITING);
-        let path = folder.join(format!("{}.{EXTENSION}", std::process::id()));
-        let (feeds, whys) = (BTreeMap::new(), BTreeMap::new());
-        let board = Self { path, clock, vitals, feeds, whys, written: Nanos(0), broken: false };
-        Ok((board, tell))
+        self.path = Some(folder.join(format!("{}.{EXTENSION}", std::process::id())));
+        Ok(())
     }
 
     /// A feed changed: the words are kept.
@@ -131,26 +111,33 @@ impl Board {
             return;
         }
         self.written = now.mono;
-        let failed = self.write(now).err();
+        let feeds: Vec<Feed> = self.feeds.values().cloned().collect();
+        if let Some(told) = &self.told {
+            // Where the last ones still lie, the next ones come in a second.
+            let _ = told.try_send(feeds.clone());
+        }
+        let Some(path) = &self.path else { return };
+        let failed = self.write(path, feeds, now).err();
         if let Some(e) = failed.as_ref().filter(|_| !self.broken) {
-            eprintln!("status: {}: {e}", self.path.display());
+            eprintln!("status: {}: {e}", path.display());
         }
         self.broken = failed.is_some();
     }
 
-    fn write(&self, now: Now) -> io::Result<()> {
-        let feeds = self.feeds.values().cloned().collect();
+    fn write(&self, path: &Path, feeds: Vec<Feed>, now: Now) -> io::Result<()> {
         let (pid, run, written_ms) = (std::process::id(), self.clock.run(), now.wall.0);
         let status = Status { pid, run, written_ms, feeds };
-        let new = self.path.with_extension("new");
+        let new = path.with_extension("new");
         fs::write(&new, serde_json::to_vec(&status)?)?;
-        fs::rename(&new, &self.path)
+        fs::rename(&new, path)
     }
 }
 
 impl Drop for Board {
     fn drop(&mut self) {
-        drop(fs::remove_file(&self.path));
+        if let Some(path) = &self.path {
+            drop(fs::remove_file(path));
+        }
     }
 }
 
@@ -286,7 +273,8 @@ mod tests {
     fn a_run_is_seen_while_it_lives_and_its_file_goes_with_it() {
         let folder = std::env::temp_dir().join(format!("fsk-status-{}", std::process::id()));
         let clock = Clock::start();
-        let (mut board, tell) = Board::open(&folder, clock).unwrap();
+        let (mut board, tell) = Board::new(clock);
+        board.open(&folder).unwrap();
         tell.send(vitals(FeedState::Suspect, clock.mono())).unwrap();
         let why = "canary missing".to_owned();
         let (venue, line, route, rare) = (Venue::Okx, 8, "public", true);
@@ -322,7 +310,7 @@ mod tests {
         let seen = runs(&folder, 1_100);
         assert_eq!(seen.len(), 1);
         assert_eq!(seen[0].why.as_deref(), Some("its process is gone"));
-        drop(Board::open(&folder, Clock::start()).unwrap());
+        Board::new(Clock::start()).0.open(&folder).unwrap();
         assert_eq!(runs(&folder, 1_100), []);
         fs::remove_dir_all(folder).unwrap();
     }

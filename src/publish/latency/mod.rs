@@ -17,8 +17,11 @@
 //! Threads that measure for themselves (the longest turn, Redis' acknowledgement) record into a
 //! [`Tap`], whose histograms travel here in boxes that go to and fro; nobody waits and nothing is
 //! allocated.
+//!
+//! The thread that writes the log also keeps a [`Digest`] for whoever shows the latencies of a run.
 
 mod compare;
+mod digest;
 mod log;
 mod plot;
 mod series;
@@ -36,6 +39,7 @@ use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
 
+pub use self::digest::{Digest, Digested};
 pub use self::log::{Stage, Summary, summarise};
 pub use self::series::Point;
 
@@ -200,14 +204,22 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// Opens the log.
+    /// Opens the log, if one is wanted.
     ///
     /// # Errors
     /// When the file cannot be made.
     pub fn open(settings: &Settings, taps: Taps) -> io::Result<Self> {
+        Self::telling(settings, taps, Arc::default())
+    }
+
+    /// The same, and tells `digest`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn telling(settings: &Settings, taps: Taps, digest: Arc<Digest>) -> io::Result<Self> {
         let failed = Arc::new(AtomicU64::new(0));
         let failures = Arc::clone(&failed);
-        let mut writer = Writer::open(settings, taps)?;
+        let mut writer = Writer::open(settings, taps, digest)?;
         let work = move |errand: Errand<'_, Box<Interval>>| {
             let written = match errand {
                 Errand::Parcel(interval) => {
@@ -343,36 +355,60 @@ impl Sink for Latency {
 
 /// Writes intervals. Lives on its own thread.
 struct Writer {
+    log: Option<Log>,
+    digest: Arc<Digest>,
+    taps: Taps,
+}
+
+/// The file.
+struct Log {
     path: PathBuf,
     limit: u64,
     file: BufWriter<File>,
-    taps: Taps,
     serializer: V2DeflateSerializer,
 }
 
 impl Writer {
-    fn open(settings: &Settings, taps: Taps) -> io::Result<Self> {
-        let path = settings.file.clone();
-        let file = begin(&path)?;
-        let limit = settings.file_mb << 20;
-        Ok(Self { path, limit, file, taps, serializer: V2DeflateSerializer::new() })
+    fn open(settings: &Settings, taps: Taps, digest: Arc<Digest>) -> io::Result<Self> {
+        let log = settings.is_on().then(|| Log::open(settings)).transpose()?;
+        Ok(Self { log, digest, taps })
     }
 
     fn write(&mut self, interval: &Interval) -> io::Result<()> {
-        if self.file.get_ref().metadata()?.len() >= self.limit {
-            self.file = begin(&self.path)?;
+        if let Some(log) = &mut self.log {
+            log.renew()?;
         }
-        for (name, histogram) in STAGES.iter().zip(&interval.stages) {
-            line(&mut self.file, &mut self.serializer, name, histogram, interval)?;
+        for (name, histogram) in STAGES.into_iter().zip(&interval.stages) {
+            self.put(name, histogram, interval)?;
         }
-        for ear in &self.taps.0 {
-            while let Ok(mut histogram) = ear.full.try_recv() {
-                line(&mut self.file, &mut self.serializer, ear.name, &histogram, interval)?;
-                histogram.reset();
-                let _ = ear.empty.try_send(histogram);
-            }
+        let taps = std::mem::take(&mut self.taps);
+        let told = taps.0.iter().try_for_each(|ear| self.hear(ear, interval));
+        self.taps = taps;
+        told?;
+        self.log.as_mut().map_or(Ok(()), |log| log.file.flush())
+    }
+
+    fn hear(&mut self, ear: &Ear, interval: &Interval) -> io::Result<()> {
+        while let Ok(mut histogram) = ear.full.try_recv() {
+            let put = self.put(ear.name, &histogram, interval);
+            histogram.reset();
+            let _ = ear.empty.try_send(histogram);
+            put?;
         }
-        self.file.flush()
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        name: &'static str,
+        histogram: &Histogram<u64>,
+        interval: &Interval,
+    ) -> io::Result<()> {
+        if histogram.is_empty() {
+            return Ok(());
+        }
+        self.digest.add(name, histogram, interval.start);
+        self.log.as_mut().map_or(Ok(()), |log| log.line(name, histogram, interval))
     }
 
     /// What the taps handed over last.
@@ -382,26 +418,38 @@ impl Writer {
     }
 }
 
+impl Log {
+    fn open(settings: &Settings) -> io::Result<Self> {
+        let path = settings.file.clone();
+        let (file, limit) = (begin(&path)?, settings.file_mb << 20);
+        Ok(Self { path, limit, file, serializer: V2DeflateSerializer::new() })
+    }
+
+    /// Begins anew when the file has grown too large.
+    fn renew(&mut self) -> io::Result<()> {
+        if self.file.get_ref().metadata()?.len() >= self.limit {
+            self.file = begin(&self.path)?;
+        }
+        Ok(())
+    }
+
+    fn line(
+        &mut self,
+        name: &str,
+        histogram: &Histogram<u64>,
+        interval: &Interval,
+    ) -> io::Result<()> {
+        let start = Duration::from_millis(u64::try_from(interval.start.0).unwrap_or(0));
+        IntervalLogWriterBuilder::new()
+            .begin_log_with(&mut self.file, &mut self.serializer)?
+            .write_histogram(histogram, start, interval.length, Tag::new(name))
+            .map_err(|e| io::Error::other(e.to_string()))
+    }
+}
+
 fn wall_ms() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.ok().and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
-}
-
-fn line(
-    file: &mut BufWriter<File>,
-    serializer: &mut V2DeflateSerializer,
-    name: &str,
-    histogram: &Histogram<u64>,
-    interval: &Interval,
-) -> io::Result<()> {
-    if histogram.is_empty() {
-        return Ok(());
-    }
-    let start = Duration::from_millis(u64::try_from(interval.start.0).unwrap_or(0));
-    IntervalLogWriterBuilder::new()
-        .begin_log_with(file, serializer)?
-        .write_histogram(histogram, start, interval.length, Tag::new(name))
-        .map_err(|e| io::Error::other(e.to_string()))
 }
 
 /// A new log; one that was there is kept as `FILE.1`.
