@@ -25,9 +25,9 @@ pub const ROWS: usize = 512;
 pub const STEP_MS: u64 = 500;
 /// Points kept of each symbol: ten minutes.
 pub const POINTS: usize = 1_200;
-/// Liquidations and signals kept.
-pub const TAPE: usize = 256;
-/// See [`TAPE`].
+/// Liquidations kept: a cascade brings dozens a second.
+pub const TAPE: usize = 2_048;
+/// Signals kept.
 pub const SIGNALS: usize = 64;
 /// A tick older than this, and the pipeline is said to stand still.
 pub const STILL_NS: u64 = 2 * NS_PER_S;
