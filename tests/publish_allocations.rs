@@ -7,12 +7,16 @@ mod scratch;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use foreshock::event::{Body, Event, Price, Side, Usd, Venue};
 use foreshock::output::{Output, lines};
 use foreshock::publish::console::{self, Lines};
 use foreshock::publish::history::{self, History};
 use foreshock::publish::journal::{self, Journal};
 use foreshock::publish::latency::{self, Latency, Taps};
+use foreshock::publish::page::{self, Opening, Page, Wires};
 use foreshock::publish::redis::{self, Redis};
 use foreshock::publish::{Publisher, Sink};
 use foreshock::ring::{Outlet, ring};
@@ -73,6 +77,10 @@ fn feed(outlet: &mut Outlet<Output>, at: Nanos, seq: u64) {
     }
     let level = Level::Critical;
     let kind = Kind::Change;
+    let (bid, ask) = (Price::new(99.0).unwrap(), Price::new(101.0).unwrap());
+    let body = Body::Book { depth_usd: None, bid, ask };
+    outlet.push(Output::Event(Event { symbol: Symbol::ETH, body, ..Event::tick(at) })).unwrap();
+    outlet.push(Output::Event(Event::tick(at))).unwrap();
     push(outlet, &Report { kind, seq, level, ..Report::empty(Symbol::BTC, at) });
 }
 
@@ -84,6 +92,29 @@ fn after_the_first_turns_nothing_is_allocated() {
     // Nobody listens there: the sink must not grow on this thread while its own keeps trying.
     let redis = redis::Settings { url: "redis://127.0.0.1:1".into(), ..Default::default() };
     let history = history::Settings { url: "postgres://127.0.0.1:1".into(), ..Default::default() };
+    let mut wires = Wires::default();
+    let heart = wires.heart();
+    let listen = "127.0.0.1:0".to_owned();
+    let settings = page::Settings { listen, ..Default::default() };
+    let clock = Box::new(|| Now::at_millis(1_760_130_000_000));
+    let opening = Opening { run: 1, clock, rings: [("event", 1), ("output", 1 << 12)] };
+    let page = Page::open(&settings, opening, wires).unwrap();
+    // One browser that reads, and one that never does.
+    let place = page.place();
+    let clients = [(); 2].map(|()| {
+        let mut client = TcpStream::connect(place).unwrap();
+        write!(client, "GET /events HTTP/1.1\r\nHost: {place}\r\n\r\n").unwrap();
+        client
+    });
+    let mut reading = clients[0].try_clone().unwrap();
+    let reads = std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        let mut total = 0;
+        while let Ok(n @ 1..) = reading.read(&mut buffer) {
+            total += n;
+        }
+        total
+    });
     let out = Box::new(std::io::sink());
     let sinks: Vec<Box<dyn Sink>> = vec![
         Box::new(Journal::open(&journal, 1).unwrap()),
@@ -92,6 +123,7 @@ fn after_the_first_turns_nothing_is_allocated() {
         Box::new(Lines::console(&console::Settings::default(), true, out).unwrap()),
         Box::new(Lines::json(Box::new(std::io::sink()))),
         Box::new(Latency::open(&latency, Taps::default()).unwrap()),
+        Box::new(page),
     ];
     let (mut outlet, inlet) = ring(1 << 12);
     let mut publisher = Publisher::new(inlet, sinks);
@@ -100,6 +132,9 @@ fn after_the_first_turns_nothing_is_allocated() {
         let now = Now::at_millis(1_760_130_000_000 + 5 * i64::try_from(seq).unwrap());
         feed(&mut outlet, now.mono, seq);
         publisher.turn(now);
+        if seq.is_multiple_of(10) {
+            heart.beat(|beat| publisher.count(&mut beat.counts));
+        }
         if seq == 300 {
             warm = ALLOCATIONS.get();
         }
@@ -107,4 +142,6 @@ fn after_the_first_turns_nothing_is_allocated() {
     }
     assert!(warm > 0, "the counter counts");
     assert_eq!(ALLOCATIONS.get() - warm, 0);
+    drop(publisher);
+    assert!(reads.join().unwrap() > 1_000, "the browser was shown something");
 }

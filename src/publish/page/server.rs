@@ -4,6 +4,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 
+use socket2::SockRef;
+
 use super::client::{Client, Gone};
 use super::health::Health;
 use super::http::{Content, Guard, Request, head};
@@ -21,6 +23,8 @@ const CLIENTS: usize = 32;
 const STREAMS: usize = 16;
 /// Connections taken in one turn.
 const ACCEPTS: usize = 8;
+/// Bytes that wait in the kernel for one connection.
+const KERNEL_BYTES: usize = 256 << 10;
 /// While the port is taken, it is tried again this often.
 const RETRY_NS: u64 = 5 * NS_PER_S;
 
@@ -127,6 +131,8 @@ impl Server {
             } else if socket.set_nonblocking(true).is_ok() {
                 // A frame is written at once; waiting for more would only make it late.
                 let _ = socket.set_nodelay(true);
+                // What waits in the kernel is bounded too.
+                let _ = SockRef::from(&socket).set_send_buffer_size(KERNEL_BYTES);
                 self.clients.push(Client::new(socket, now));
             }
         }

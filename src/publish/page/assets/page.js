@@ -88,6 +88,10 @@ function remember(more) {
 
 // ---- the connection ----
 
+// Characters that turn text around would do so beyond their own word.
+const TURNS = /[\u061C\u200E\u200F\u202A-\u202E\u2066-\u2069]/g;
+const harmless = (_, value) => typeof value === 'string' ? value.replace(TURNS, '\uFFFD') : value;
+
 function connect() {
   if (source) source.close();
   forget();
@@ -96,7 +100,7 @@ function connect() {
   told.at = performance.now();
   const mine = new EventSource('/events?symbol=' + encodeURIComponent(symbol));
   source = mine;
-  mine.onmessage = message => { if (mine === source) take(JSON.parse(message.data)); };
+  mine.onmessage = message => { if (mine === source) take(JSON.parse(message.data, harmless)); };
   mine.onopen = () => { if (mine === source) { forget(); told.tape = []; told.signals = []; } };
   mine.onerror = () => { if (mine === source) become('gone'); };
 }
@@ -167,6 +171,7 @@ function show() {
   }
   say('clock', clock(frame.now));
   say('symbol', frame.symbol);
+  say('price-of', frame.symbol === 'MARKET' ? 'Price of BTC' : 'Price');
   byId('mark').hidden = !frame.mark;
   say('mark', frame.mark);
   say('version', 'foreshock ' + frame.version);
@@ -364,7 +369,8 @@ function tape() {
   body.dataset.key = key;
   body.replaceChildren(...latest.map(one => {
     const [side, kind] = SIDES[one.side] || ['not told', ''];
-    const line = cells([['', clock(one.at, 12)], ['', ''], [kind, side], ['n', known(one.usd) ? whole(one.usd) : DASH], ['n wide', price(one.price)], ['', one.venue]]);
+    const line = cells([['', clock(one.at)], ['', ''], [kind, side], ['n', known(one.usd) ? whole(one.usd) : DASH], ['n wide', price(one.price)], ['', one.venue]]);
+    line.firstChild.append(make('span', 'wide', clock(one.at, 12).slice(8)));
     line.children[1].append(make('bdi', '', one.symbol));
     return line;
   }));
@@ -569,7 +575,7 @@ function scatter(text) {
 
 function drawTape() {
   const { pen, width, height } = sheet('c-tape');
-  const box = { x0: 78, x1: width - 4, y0: 4, y1: height - 24 };
+  const box = { x0: 78, x1: width - 4, y0: 28, y1: height - 24 };
   const to = told.frame ? told.frame.now : Date.now();
   const from = to - Math.min(seconds, TAPE_S) * 1000;
   const venues = VENUES.filter(venue => venue !== 'other' || told.tape.some(one => one.venue === venue));
@@ -602,9 +608,9 @@ function drawTape() {
   pen.textAlign = 'right';
   for (const [usd, word] of [[1e6, '1 M'], [1e5, '100 k'], [1e4, '10 k']]) {
     pen.fillStyle = ink.soft;
-    pen.fillText(word, x, 14);
+    pen.fillText(word, x, 16);
     x -= pen.measureText(word).width + 6 + size(usd) / 2;
-    triangle(pen, x, 12, Math.min(size(usd), 30), '');
+    triangle(pen, x, 13, 0.66 * size(usd), '');
     x -= size(usd) / 2 + 10;
   }
 }
