@@ -11,7 +11,8 @@
 //!  file   ┘                  (64 B)        ─▶ risk ─▶ signal      Output           ├▶ journal
 //!                                                                 (64 B)           ├▶ console
 //!                                                                                  ├▶ alerts
-//!                                                                                  └▶ latency
+//!                                                                                  ├▶ latency
+//!                                                                                  └▶ page
 //! ```
 //!
 //! * What passes through the doors: [`time`], [`symbol`], [`event`], [`quote`], [`signal`], [`output`];

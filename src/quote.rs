@@ -31,11 +31,16 @@ impl Quote {
         (self.price, self.told, self.doubted) = (Some(price), at, 0);
     }
 
+    /// The price, unless nobody has told it for a minute.
+    #[must_use]
+    pub fn recent(&self, now: Nanos) -> Option<f64> {
+        self.price.filter(|_| now.since(self.told) <= RECENT_NS)
+    }
+
     /// Whether a price is so far from what was told within the last minute that it is a mistake.
     #[must_use]
     pub fn is_off(&self, price: f64, at: Nanos) -> bool {
-        let known = self.price.filter(|_| at.since(self.told) <= RECENT_NS);
-        known.is_some_and(|known| !(1.0 / OFF..=OFF).contains(&(price / known)))
+        self.recent(at).is_some_and(|known| !(1.0 / OFF..=OFF).contains(&(price / known)))
     }
 }
 
@@ -55,6 +60,14 @@ pub fn price(body: &Body) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::event::Price;
+
+    #[test]
+    fn a_price_that_nobody_tells_any_more_is_not_known() {
+        let mut quote = Quote::default();
+        quote.tell(5.0, Nanos(7));
+        assert_eq!(quote.recent(Nanos(7 + RECENT_NS)), Some(5.0));
+        assert_eq!(quote.recent(Nanos(8 + RECENT_NS)), None);
+    }
 
     #[test]
     fn a_crossed_book_has_no_middle() {

@@ -131,6 +131,8 @@ fn the_page_lives_in_a_real_browser() {
     }
     let scratch = Scratch::new("page");
     let folder = scratch.path();
+    let profile = folder.join("profile");
+    let browser = std::thread::spawn(move || Browser::start(&profile));
     let (_first, urls) = street(&folder.join("a.pem"), "1");
     let (second, others) = street(&folder.join("b.pem"), "2");
     let port = free_port();
@@ -140,7 +142,7 @@ fn the_page_lives_in_a_real_browser() {
     let origin = format!("http://127.0.0.1:{port}/");
     browser::until("the page", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
 
-    let mut browser = Browser::start(&folder.join("profile"));
+    let mut browser = browser.join().unwrap();
     browser.open(&format!("{origin}#BTCUSDT"));
     browser.until("document.readyState === 'complete' && !!document.getElementById('feeds')");
     it_shows_what_there_is_and_moves(&mut browser);

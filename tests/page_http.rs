@@ -525,19 +525,30 @@ fn metrics_keep_to_the_conventions_and_promtool_likes_them() {
 #[test]
 fn a_port_that_is_taken_costs_the_page_and_not_the_run() {
     let first = Stand::new();
+    let hands = first.hands.clone();
     let listen = first.place().to_string();
     let opening = || {
-        let hands = first.hands.clone();
+        let hands = hands.clone();
         let rings = [("event", 1), ("output", 1)];
         Opening { run: 1, clock: Box::new(move || hands.now()), rings }
     };
     let taken = Settings { listen: listen.clone(), ..Settings::default() };
     let mut second = Page::open(&taken, opening(), Wires::default()).unwrap();
-    assert_eq!(second.turn(first.hands.now()), Turn::Idle);
+    assert_eq!(second.turn(hands.now()), Turn::Idle);
     let anywhere = Settings { anywhere: true, ..taken };
     let third = Page::open(&anywhere, opening(), Wires::default()).unwrap();
     assert_ne!(third.place(), first.place());
     assert_eq!(get(third.place(), "/page.css").status, 200);
+    // Once the port is free, the second one has it by itself.
+    let place = first.place();
+    drop(first);
+    let began = Instant::now();
+    while TcpStream::connect(place).is_err() {
+        hands.pass(1_000);
+        std::thread::sleep(Duration::from_millis(20));
+        assert!(began.elapsed() < Duration::from_secs(20), "never tried again");
+    }
+    assert_eq!(get(place, "/page.css").status, 200);
 }
 
 /// The folder with what watches a run.

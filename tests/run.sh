@@ -9,6 +9,8 @@ need strace strace             # makes system calls fail
 need faketime faketime         # lies about the time
 need ip iproute2               # builds roads that lose and delay
 need python3 python3           # carries packets over them
+need chromium chromium         # looks at the page
+need promtool prometheus       # checks the metrics and the rules
 # The Python example speaks through it.
 python3 -c 'import redis' 2>/dev/null || /usr/bin/python3 -c 'import redis' 2>/dev/null ||
     missing+=(python3-redis)
@@ -17,7 +19,12 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need initdb postgres
 if [ ${#missing[@]} -gt 0 ]; then
     echo "installing ${missing[*]}"
     sudo=$([ "$(id -u)" = 0 ] || echo sudo)
-    $sudo apt-get update -qq && $sudo apt-get install -y -qq "${missing[@]}" >/dev/null
+    $sudo apt-get update -qq
+    $sudo apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+    # Of prometheus only the tool is wanted: the server must not stay.
+    if command -v systemctl >/dev/null; then
+        $sudo systemctl disable --now prometheus >/dev/null 2>&1 || true
+    fi
 fi
 cargo build --release --quiet
 cargo test "$@"

@@ -214,7 +214,9 @@ fn find(wanted: SocketAddr, anywhere: bool) -> (SocketAddr, Option<std::net::Tcp
     match found {
         Ok(listener) => {
             let place = listener.local_addr().unwrap_or(wanted);
-            eprintln!("page: http://{place}/");
+            let who =
+                if place.ip().is_loopback() { "" } else { " (for whoever reaches this host)" };
+            eprintln!("page: http://{place}/{who}");
             (place, Some(listener))
         }
         Err(e) => {

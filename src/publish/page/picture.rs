@@ -15,7 +15,7 @@ use super::feed::Feed;
 use super::parcel::Parcel;
 use crate::event::{Event, VENUE_COUNT, VENUES, Venue};
 use crate::quote::Quote;
-use crate::signal::{FAST, Report};
+use crate::signal::{FAST, Kind, Report};
 use crate::symbol::Symbol;
 use crate::time::{Millis, NS_PER_MS, NS_PER_S, Nanos, Now};
 
@@ -65,18 +65,18 @@ pub struct Row {
 }
 
 impl Row {
-    fn sample(&mut self, at: Millis) {
+    fn sample(&mut self, now: Now) {
         let Some(report) = &self.report else { return };
         if self.past.len() == POINTS {
             self.past.pop_front();
         }
         self.past.push_back(Point {
-            at,
+            at: now.wall,
             velocity: short(report.velocity(FAST)),
             acceleration: short(report.fast.acceleration),
             jerk: short(report.fast.jerk),
             risk: short(report.risk),
-            price: self.quote.price,
+            price: self.quote.recent(now.mono),
         });
     }
 }
@@ -129,7 +129,7 @@ pub struct Picture {
     pub rows: BTreeMap<Symbol, Row>,
     /// Liquidations with the wall clock at which they were received.
     pub tape: Newest<(Millis, Event)>,
-    /// Signals with the wall clock at which they were made.
+    /// Changes of level with the wall clock at which they were made.
     pub signals: Newest<(Millis, Report)>,
     /// Signals so far, by level.
     pub by_level: [u64; 5],
@@ -174,14 +174,15 @@ impl Picture {
         self.lost += parcel.lost;
         for new in &parcel.rows {
             let row = self.row(new.symbol);
+            if let Some(report) = new.report {
+                let market = report.symbol == Symbol::MARKET;
+                if let Some(price) = if market { report.btc_price } else { report.price } {
+                    row.quote.tell(price, report.at);
+                }
+                (row.report, row.said) = (Some(report), now.mono);
+            }
             if let Some((price, at)) = new.price {
                 row.quote.tell(price, at);
-            }
-            if let Some(report) = new.report {
-                let price =
-                    if report.symbol == Symbol::MARKET { report.btc_price } else { report.price };
-                row.quote.price = row.quote.price.or(price);
-                (row.report, row.said) = (Some(report), now.mono);
             }
         }
         self.follow_reference();
@@ -189,7 +190,10 @@ impl Picture {
             if let Some(n) = self.by_level.get_mut(report.level as usize) {
                 *n += 1;
             }
-            self.signals.push((now.wall_of(report.at), *report));
+            // Heartbeats say again what was said; they would only push the changes out.
+            if report.kind == Kind::Change {
+                self.signals.push((now.wall_of(report.at), *report));
+            }
         }
         for event in &parcel.tape {
             self.tape.push((now.wall_of(event.received), *event));
@@ -223,7 +227,7 @@ impl Picture {
         if now.mono.since(self.sampled) >= STEP_MS * NS_PER_MS {
             self.sampled = Nanos(now.mono.0 / (STEP_MS * NS_PER_MS) * STEP_MS * NS_PER_MS);
             if !self.stands_still(now.mono) {
-                self.rows.values_mut().for_each(|row| row.sample(now.wall));
+                self.rows.values_mut().for_each(|row| row.sample(now));
             }
         }
     }

@@ -270,7 +270,7 @@ fn as_it_is(row: &Row, now: Now) -> Option<State> {
         level: report.level.name(),
         probability: report.probability,
         confidence: report.confidence,
-        price: row.quote.price,
+        price: row.quote.recent(now.mono),
         count_60s: report.counts[MINUTE],
         usd_60s: report.value_velocity(MINUTE) * 60.0,
         imbalance: report.imbalance,

@@ -154,7 +154,10 @@ function blank() {
   byId('verdict').dataset.level = 'NONE';
   for (const body of ['feeds', 'latency']) byId(body).replaceChildren();
   for (const button of byId('list').querySelectorAll('button')) {
-    for (const cell of Array.from(button.children).slice(1)) cell.textContent = DASH;
+    const [title, ...cells] = button.children;
+    title.textContent = '○ ' + button.dataset.name;
+    title.className = '';
+    for (const cell of cells) cell.textContent = DASH;
   }
   if (state === 'gone') byId('warnings').replaceChildren();
   document.title = (state === 'gone' ? 'disconnected' : 'standing still') + ' · foreshock';
@@ -341,7 +344,7 @@ function books(frame) {
 }
 
 function signals() {
-  const changes = told.signals.filter(signal => signal.kind === 'change').slice(-24).reverse();
+  const changes = told.signals.slice(-24).reverse();
   const box = byId('signals');
   const key = changes.map(signal => signal.seq).join() + told.run;
   if (box.dataset.key === key) return;
