@@ -17,6 +17,7 @@ use foreshock::event::{Body, Event, Price, Side, Usd, Venue};
 use foreshock::ledger::Ledger;
 use foreshock::output::{Message, Output};
 use foreshock::publish::page::{Feed, Heart, Opening, Page, Settings, Wires};
+use foreshock::publish::redis::{self, Redis};
 use foreshock::publish::{Publisher, Sink};
 use foreshock::ring::{Inlet, Outlet, ring};
 use foreshock::run::clock::Clock;
@@ -57,8 +58,11 @@ fn settings() -> Settings {
 
 impl Stand {
     fn new() -> Self {
+        Self::wired(Wires::default())
+    }
+
+    fn wired(mut wires: Wires) -> Self {
         let hands = Hands::default();
-        let mut wires = Wires::default();
         let (heart, feeds) = (wires.heart(), wires.feeds());
         let clock = hands.clone();
         let page = Page::open(
@@ -225,6 +229,26 @@ fn live_is_not_ready_and_ready_is_not_fresh() {
         .lines()
         .find_map(|line| line.strip_prefix("foreshock_gap_seconds_total{venue=\"bybit\"} "));
     assert!(gap.is_some_and(|gap| gap.parse::<f64>().unwrap() > 0.0), "{text}");
+}
+
+#[test]
+fn a_redis_that_is_away_is_told_with_the_reason() {
+    // Nobody listens there.
+    let settings = redis::Settings { url: "redis://127.0.0.1:1".into(), ..Default::default() };
+    let redis = Redis::open(&settings, 1, None, &Default::default()).unwrap();
+    let mut wires = Wires::default();
+    wires.redis(redis.status());
+    let mut stand = Stand::wired(wires);
+    stand.until("/metrics", |answer| answer.body.contains("foreshock_sink_up{sink=\"redis\"} 0"));
+    let mut stream = connect(stand.place());
+    write!(stream, "GET /events HTTP/1.1\r\nHost: {}\r\n\r\n", stand.place()).unwrap();
+    let mut text = String::new();
+    while !text.contains("\"redis\":\"") {
+        let mut buffer = [0; 4_096];
+        let n = stream.read(&mut buffer).unwrap();
+        text.push_str(std::str::from_utf8(&buffer[..n]).unwrap());
+        assert!(n > 0, "{text}");
+    }
 }
 
 #[test]

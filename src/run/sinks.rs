@@ -54,10 +54,13 @@ pub fn sinks(
     if config.alert.is_on() {
         let goes_on = config.journal.is_on() && config.journal.restore;
         let past = goes_on.then_some((&past.former, config.journal.directory.as_path()));
-        let alerts = Alerts::after(&config.alert, run, status, past);
+        let alerts = Alerts::after(&config.alert, run, status.clone(), past);
         sinks.push(Box::new(alerts.map_err(|e| Failure::config(format!("alert: {e}")))?));
     }
-    if let Some((opening, wires)) = page {
+    if let Some((opening, mut wires)) = page {
+        if let Some(status) = status {
+            wires.redis(status);
+        }
         let page = Page::open(&config.page, opening, wires);
         sinks.push(Box::new(page.map_err(failed("page"))?));
     }

@@ -371,6 +371,10 @@ fn counters(text: &mut Text, picture: &Picture, rings: &[(&'static str, usize)])
         "Signals that wait to be acknowledged.",
         number(counts.get("retained")),
     );
+    if let Some((up, _)) = picture.redis() {
+        text.about("sink_up", "gauge", "Whether the sink takes what it is given.");
+        text.sample("sink_up", &quoted("sink", "redis"), f64::from(up));
+    }
     let waiting = |ring: &str| {
         counts.iter().find(|(name, label, _)| (*name, *label) == ("waiting", ring)).map(|(.., n)| n)
     };

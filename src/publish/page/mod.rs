@@ -41,6 +41,7 @@ use self::view::Run;
 use super::Sink;
 use super::courier::{Courier, Errand};
 use super::latency::Digest;
+use super::redis::Status;
 use crate::ledger::{Counts, Ledger};
 use crate::output::Message;
 use crate::stage::Turn;
@@ -114,6 +115,7 @@ pub struct Wires {
     ears: Vec<Ear>,
     feeds: Option<Receiver<Vec<Feed>>>,
     digest: Arc<Digest>,
+    redis: Option<Arc<Status>>,
 }
 
 impl Wires {
@@ -129,6 +131,11 @@ impl Wires {
         let (tell, told) = bounded(1);
         self.feeds = Some(told);
         tell
+    }
+
+    /// How the sink is that keeps account of signals.
+    pub fn redis(&mut self, status: Arc<Status>) {
+        self.redis = Some(status);
     }
 
     /// For whoever measures latencies.
@@ -167,11 +174,11 @@ impl Page {
         let wanted = settings.place().map_err(io::Error::other)?;
         let (place, listener) = find(wanted, settings.anywhere);
         let Opening { run, clock, rings } = opening;
-        let Wires { ears, feeds, digest } = wires;
+        let Wires { ears, feeds, digest, redis } = wires;
         let (version, mark) = (env!("CARGO_PKG_VERSION"), settings.mark.clone());
         let show = Show { run: Run { run, version, mark }, digest: Some(digest), rings };
         let mut server = Server::new(place, listener, &settings.hosts, show);
-        let mut picture = Picture::new(clock().mono, ears, feeds);
+        let mut picture = Picture::new(clock().mono, ears, feeds, redis);
         let work = move |errand: Errand<'_, Box<Parcel>>| {
             if let Errand::Parcel(parcel) = errand {
                 picture.take(parcel);

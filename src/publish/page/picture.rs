@@ -7,6 +7,8 @@
 //! it has a hole.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Receiver;
 
@@ -14,6 +16,7 @@ use super::beat::Ear;
 use super::feed::Feed;
 use super::parcel::Parcel;
 use crate::event::{Event, VENUE_COUNT, VENUES, Venue};
+use crate::publish::redis::Status;
 use crate::quote::Quote;
 use crate::signal::{FAST, Kind, Report};
 use crate::symbol::Symbol;
@@ -139,6 +142,7 @@ pub struct Picture {
     pub tick: Option<Nanos>,
     /// Signals and liquidations that found no room on their way here.
     pub lost: u64,
+    redis: Option<Arc<Status>>,
     feeds: Option<(Nanos, Vec<Feed>)>,
     news: Option<Receiver<Vec<Feed>>>,
     /// The threads of the pipeline.
@@ -148,8 +152,13 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// An empty one that hears `ears` and is told of feeds over `news`.
-    pub fn new(begun: Nanos, ears: Vec<Ear>, news: Option<Receiver<Vec<Feed>>>) -> Self {
+    /// An empty one that hears `ears`, is told of feeds over `news`, and looks at `redis`.
+    pub fn new(
+        begun: Nanos,
+        ears: Vec<Ear>,
+        news: Option<Receiver<Vec<Feed>>>,
+        redis: Option<Arc<Status>>,
+    ) -> Self {
         Self {
             begun,
             rows: BTreeMap::new(),
@@ -159,6 +168,7 @@ impl Picture {
             silent_ns: [0; VENUE_COUNT],
             tick: None,
             lost: 0,
+            redis,
             feeds: None,
             news,
             ears,
@@ -245,6 +255,13 @@ impl Picture {
     pub fn unheard(&self) -> impl Iterator<Item = (&'static str, f64)> + '_ {
         let known = self.venues(self.looked);
         known.map(|(venue, _)| (venue.name(), seconds(self.silent_ns[venue.index()])))
+    }
+
+    /// Whether Redis takes what it is given, and what is the matter if not; `None` where there is no
+    /// Redis, or it was not tried yet.
+    pub fn redis(&self) -> Option<(bool, String)> {
+        let status = self.redis.as_ref().filter(|s| s.attempts.load(Ordering::Relaxed) > 0)?;
+        Some((status.up.load(Ordering::Relaxed), status.words()))
     }
 
     /// How old the last tick is, ns; `None` before the first.

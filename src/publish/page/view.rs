@@ -79,6 +79,8 @@ struct Slow<'a> {
     list: Vec<Listed<'a>>,
     feeds: Option<&'a [Feed]>,
     health: Answers,
+    /// What is the matter with Redis.
+    redis: Option<String>,
     latency: Vec<Curve>,
     counts: Vec<(&'static str, u64)>,
 }
@@ -199,6 +201,7 @@ fn slow_part<'a>(picture: &'a Picture, digest: Option<&Digest>, now: Now) -> Slo
         list: list(picture),
         feeds: picture.feeds(now.mono),
         health: answers(picture, now),
+        redis: picture.redis().filter(|(up, _)| !up).map(|(_, words)| words),
         latency: digest.map_or_else(Vec::new, |d| d.show(|all| all.iter().map(lately).collect())),
         counts: counts(picture).iter().filter(|c| c.1.is_empty()).map(|c| (c.0, c.2)).collect(),
     }

@@ -232,6 +232,7 @@ function warnings(frame) {
   const { health, feeds: all } = frame;
   const lines = health.stuck.map(text => ['stuck', text, '']);
   if (all === null) lines.push(['feeds unknown', 'nobody has said for 5 s how the feeds are', '']);
+  if (frame.redis !== null) lines.push(['redis', (frame.redis || 'does not answer') + '; signals wait', '']);
   for (const venue of all === null ? [] : health.deaf) {
     const own = all.filter(feed => feed.venue === venue && feed.completeness !== null);
     const why = own.map(feed => name(feed) + ' ' + feed.state + (feed.why ? ' (' + feed.why + ')' : '')).join('; ');
