@@ -22,17 +22,30 @@ pub fn connect(place: SocketAddr) -> TcpStream {
     stream
 }
 
-/// Sends a request as it is, and reads until the server hangs up.
+/// Sends a request as it is, and reads until the answer is whole or the server hangs up.
 pub fn raw(place: SocketAddr, request: &[u8]) -> Option<Answer> {
     let mut stream = connect(place);
     stream.write_all(request).unwrap();
-    let mut bytes = Vec::new();
+    let (mut bytes, mut buffer) = (Vec::new(), [0; 16_384]);
     // A server that cuts us off ends the answer too.
-    let _ = stream.read_to_end(&mut bytes);
+    while let Ok(n @ 1..) = stream.read(&mut buffer) {
+        bytes.extend_from_slice(&buffer[..n]);
+        if whole(&bytes) && !request.starts_with(b"HEAD") {
+            break;
+        }
+    }
     let text = String::from_utf8(bytes).unwrap();
     let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
+}
+
+/// Whether as much has come as the head says.
+fn whole(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes).to_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    length.and_then(|n| n.trim().parse().ok()).is_some_and(|n: usize| body.len() >= n)
 }
 
 /// Asks for a path, as a browser on this machine does.
