@@ -8,6 +8,7 @@ use std::cell::Cell;
 
 use foreshock::engine::{Engine, EngineStage, Outbox, Settings};
 use foreshock::event::{Body, Event, FeedState, Flags, Price, Side, Taker, Usd, VENUES};
+use foreshock::ledger::Counts;
 use foreshock::ring::ring;
 use foreshock::stage::{Stage, Turn};
 use foreshock::symbol::Symbol;
@@ -98,6 +99,7 @@ fn neither_does_its_stage() {
     let mut stage = EngineStage::new(Engine::new(&Settings::default()), [inlet], outlet);
     let symbols: Vec<Symbol> = (0..50).map(symbol).collect();
     let (mut rng, mut now, mut lines) = (Rng(12), ms(0).0, 0);
+    let mut counts = Counts::default();
     let allocations = counted(|| {
         for _ in 0..20_000 {
             let _ = to_engine.push(event(&mut rng, &mut now, &symbols));
@@ -105,9 +107,11 @@ fn neither_does_its_stage() {
             while from_engine.pop().is_some() {
                 lines += 1;
             }
+            counts.clear();
+            stage.count(&mut counts);
         }
     });
-    assert!(lines > 20_000);
+    assert!(lines > 20_000 && counts.get("consumed") == 20_000);
     assert_eq!(allocations, 0);
 }
 

@@ -16,6 +16,7 @@ use foreshock::ingest::intake::Intake;
 use foreshock::ingest::line::{Line, Order, Plan, Say};
 use foreshock::ingest::source::Heard;
 use foreshock::ingest::twins::link_of;
+use foreshock::ledger::Counts;
 use foreshock::time::{NS_PER_MS, Now};
 use support::counting::allocations;
 
@@ -49,6 +50,7 @@ fn a_frame_of_two_lines_costs_no_allocation_on_its_way() {
     let (mut coverage, mut content) = (Coverage::default(), Content::default());
     let mut lines = [Line::new(plan()), Line::new(Plan { line: Plan::number(0, 1), ..plan() })];
     let mut blocks = [Block::default(), Block::default()];
+    let mut counts = Counts::default();
     let mut beats = 0;
     let mut passed = 0;
     let mut play = |from: usize, to: usize| {
@@ -76,11 +78,14 @@ fn a_frame_of_two_lines_costs_no_allocation_on_its_way() {
                 }
                 content.turn(now.mono, || Venue::Bybit.bit());
             }
+            counts.clear();
+            intake.count_all(&mut counts);
         }
     };
     play(0, 200);
     let spent = allocations(|| play(200, 2_000));
     assert_eq!(spent, 0);
+    assert_eq!(counts.get("frames"), 4_000);
     assert_eq!(passed, 4_000, "each pair of twins once");
     assert!(beats >= 70, "{beats}");
 }

@@ -292,7 +292,7 @@ function feeds(frame) {
       ['', feed.venue + ' ' + name(feed)],
       ['', (STATES[feed.state] || feed.state) + (feed.code ? ' ' + feed.code : '') + (hears || feed.completeness === null ? '' : ', deaf')],
       ['n', known(feed.last_frame_ms) ? age(frame.now - feed.last_frame_ms) : DASH],
-      ['', feed.completeness === null ? 'no liquidations' : feed.completeness],
+      ['', feed.completeness === null ? 'none' : feed.completeness],
       ['n', raced ? percent(feed.won / (feed.won + feed.beaten)) : DASH],
       ['n wide', whole(feed.frames)],
     ]);
