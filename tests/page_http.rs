@@ -94,6 +94,8 @@ impl Stand {
             beat.counts.add("rejected", 2);
             beat.counts.add_under("rejected", "json", 2);
             beat.counts.add_under("waiting", "event", 250);
+            beat.counts.add("console_lines", 4);
+            beat.counts.add("console_lost", 1);
         });
         // The thread of the page has its own pace.
         std::thread::sleep(Duration::from_millis(2));
@@ -522,6 +524,7 @@ fn metrics_keep_to_the_conventions_and_promtool_likes_them() {
             continue;
         }
         let (id, value) = line.rsplit_once(' ').unwrap();
+        assert!(!text.contains(" \n# TYPE"), "each has a help");
         assert!(value.parse::<f64>().unwrap().is_finite(), "{line}");
         assert!(series.insert(id.to_owned()), "{id} twice");
         let (name, rest) = id.split_once('{').unwrap_or((id, ""));

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
+use super::beat::Beat;
 use super::feed::Feed;
 use super::health::Health;
 use super::picture::{Picture, seconds};
@@ -45,6 +46,9 @@ const BOUNDS: [(u64, &str); 20] = [
 /// How a count of the pipeline is told: its name there, the metric, its one label (`""`: none; the
 /// label's value is the count's own), a fixed label, what it means.
 struct Told(&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const WRITTEN: &str = "Records a sink has written.";
+const LOST: &str = "Records a sink could not take or write.";
 
 /// Counts that only grow.
 const COUNTERS: &[Told] = &[
@@ -111,26 +115,14 @@ const COUNTERS: &[Told] = &[
     Told("redis_attempts", "redis_connects_total", "", "", "Connections to Redis that were tried."),
     Told("redis_refused", "redis_refusals_total", "", "", "Replies of Redis that were errors."),
     Told("journal_bytes", "journal_written_bytes_total", "", "", "Bytes written to the journal."),
-    Told(
-        "journal_records",
-        "sink_written_total",
-        "",
-        "sink=\"journal\"",
-        "Records a sink has written.",
-    ),
-    Told("console_lines", "sink_written_total", "", "sink=\"console\"", ""),
-    Told("alert_delivered", "sink_written_total", "", "sink=\"alert\"", ""),
-    Told(
-        "journal_lost",
-        "sink_lost_total",
-        "",
-        "sink=\"journal\"",
-        "Records a sink could not take or write.",
-    ),
-    Told("console_lost", "sink_lost_total", "", "sink=\"console\"", ""),
-    Told("alert_lost", "sink_lost_total", "", "sink=\"alert\"", ""),
-    Told("latency_failed", "sink_lost_total", "", "sink=\"latency\"", ""),
-    Told("page_lost", "sink_lost_total", "", "sink=\"page\"", ""),
+    Told("journal_records", "sink_written_total", "", "sink=\"journal\"", WRITTEN),
+    Told("console_lines", "sink_written_total", "", "sink=\"console\"", WRITTEN),
+    Told("alert_delivered", "sink_written_total", "", "sink=\"alert\"", WRITTEN),
+    Told("journal_lost", "sink_lost_total", "", "sink=\"journal\"", LOST),
+    Told("console_lost", "sink_lost_total", "", "sink=\"console\"", LOST),
+    Told("alert_lost", "sink_lost_total", "", "sink=\"alert\"", LOST),
+    Told("latency_failed", "sink_lost_total", "", "sink=\"latency\"", LOST),
+    Told("page_lost", "sink_lost_total", "", "sink=\"page\"", LOST),
 ];
 
 /// The text being written.
@@ -228,47 +220,41 @@ fn about_the_run(text: &mut Text, picture: &Picture, run: &Run, now: Now) {
     }
 }
 
+/// One number of a stage, of its thread's last beat and its longest turn, ns.
+type OfStage<'a> = &'a dyn Fn(&Beat, u64) -> f64;
+
 fn stages(text: &mut Text, picture: &Picture, digest: Option<&Digest>, now: Now) {
-    let beats = || picture.ears.iter().map(|ear| &ear.last).filter(|beat| beat.passes > 0);
-    let turns =
-        |name: &str, kind: &str, help: &str, text: &mut Text, of: &dyn Fn(usize, u64) -> f64| {
-            text.about(name, kind, help);
-            for (n, beat) in beats().enumerate() {
-                for (stage, longest) in &beat.turns {
-                    text.sample(name, &quoted("stage", stage), of(n, *longest));
-                }
+    let each: [(&str, &str, &str, OfStage<'_>); 3] = [
+        (
+            "stage_beat_age_seconds",
+            "gauge",
+            "Time since the stage's thread last said that it goes round.",
+            &|beat, _| seconds(now.mono.since(beat.at)),
+        ),
+        (
+            "stage_passes_total",
+            "counter",
+            "Passes of the loop that gives the stage its turns.",
+            &|beat, _| number(beat.passes),
+        ),
+        (
+            "stage_turn_longest_seconds",
+            "gauge",
+            "Longest turn of the stage in this run.",
+            &|_, longest| seconds(longest),
+        ),
+    ];
+    for (name, kind, help, of) in each {
+        text.about(name, kind, help);
+        for beat in picture.ears.iter().map(|ear| &ear.last).filter(|beat| beat.passes > 0) {
+            for (stage, longest) in &beat.turns {
+                text.sample(name, &quoted("stage", stage), of(beat, *longest));
             }
-        };
-    let ages: Vec<f64> = beats().map(|beat| seconds(now.mono.since(beat.at))).collect();
-    let passes: Vec<f64> = beats().map(|beat| number(beat.passes)).collect();
-    let of = |all: &[f64], n: usize| all.get(n).copied().unwrap_or(0.0);
-    turns(
-        "stage_beat_age_seconds",
-        "gauge",
-        "Time since the stage's thread last said that it goes round.",
-        text,
-        &|n, _| of(&ages, n),
-    );
-    turns(
-        "stage_passes_total",
-        "counter",
-        "Passes of the loop that gives the stage its turns.",
-        text,
-        &|n, _| of(&passes, n),
-    );
-    turns(
-        "stage_turn_longest_seconds",
-        "gauge",
-        "Longest turn of the stage in this run.",
-        text,
-        &|_, ns| seconds(ns),
-    );
+        }
+    }
     let Some(digest) = digest else { return };
-    text.about(
-        "stage_latency_seconds",
-        "histogram",
-        "Time between two points of the way, and length of turns.",
-    );
+    let help = "Time between two points of the way, and length of turns.";
+    text.about("stage_latency_seconds", "histogram", help);
     digest.show(|all| all.iter().for_each(|stage| histogram(text, stage.name, &stage.total)));
 }
 
