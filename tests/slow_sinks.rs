@@ -3,8 +3,9 @@
 //!
 //! By default a slice runs and the counts are asserted: nothing is dropped before the engine, every
 //! signal gets into Redis once it moves again, what the journal lost is counted. With `FORESHOCK_FULL=1
-//! cargo test --release --test slow_sinks -- --nocapture` they hang for 60 s, between two minutes in
-//! which they do not, and the stages of the program's own latency log are compared.
+//! cargo test --release --test slow_sinks -- --nocapture` they hang for three times 60 s, with a minute
+//! before, between and after in which they do not, and the stages of the program's own latency log are
+//! compared: all calm minutes with all others, so that what the machine does slowly hits both.
 //!
 //! A full disk is a file system of our own that is filled up: that needs root, and is left out without.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
@@ -174,17 +175,16 @@ impl Scene {
         self.redis.signal("-CONT");
     }
 
-    /// The part of the latency log that was written from byte `from` on, as a log.
-    fn stages(&self, from: usize) -> (PathBuf, usize) {
+    /// Adds what was written to the latency log from byte `from` on to the log of such phases; where it
+    /// ends.
+    fn gather(&self, from: usize, into: &Path) -> usize {
         let text = fs::read_to_string(self.file("latency.hlog")).unwrap();
-        let head =
-            text.lines().take_while(|line| line.starts_with('#')).map(|l| l.to_owned() + "\n");
         let to = text.rfind('\n').unwrap() + 1;
-        let head: String = head.collect();
-        let from = from.max(head.len());
-        let part = self.file(&format!("part-{from}.hlog"));
-        fs::write(&part, head + &text[from..to]).unwrap();
-        (part, to)
+        let head = text.lines().take_while(|line| line.starts_with('#'));
+        let head = head.map(|line| line.len() + 1).sum::<usize>();
+        let begun = fs::read_to_string(into).unwrap_or_else(|_| text[..head].to_owned());
+        fs::write(into, begun + &text[from.max(head)..to]).unwrap();
+        to
     }
 }
 
@@ -202,24 +202,20 @@ fn percentiles(log: &Path, stage: &str) -> (u64, u64, u64) {
 }
 
 /// The phases side by side.
-fn print(logs: &[PathBuf]) {
+fn print(calm: &Path, hung: &Path) {
     for stage in
         ["turn_engine", "parsed_to_taken", "turn_ingest", "receive_to_parsed", "turn_publish"]
     {
-        let [before, during, after] = [0, 1, 2].map(|i: usize| percentiles(&logs[i], stage));
-        let calm = (before.2 + after.2) as f64 / 2.0;
+        let [calm, hung] = [calm, hung].map(|log| percentiles(log, stage));
         println!(
-            "{stage:18} p50 {:7} {:7} {:7} ns   p99 {:7} {:7} {:7} ns   {:+6.1} %   ({} {} {})",
-            before.1,
-            during.1,
-            after.1,
-            before.2,
-            during.2,
-            after.2,
-            (during.2 as f64 / calm - 1.0) * 100.0,
-            before.0,
-            during.0,
-            after.0,
+            "{stage:18} p50 {:7} {:7} ns   p99 {:7} {:7} ns   {:+6.1} %   ({} {})",
+            calm.1,
+            hung.1,
+            calm.2,
+            hung.2,
+            (hung.2 as f64 / calm.2.max(1) as f64 - 1.0) * 100.0,
+            calm.0,
+            hung.0,
         );
     }
 }
@@ -237,21 +233,21 @@ fn k4_r4_sinks_that_hang_cost_counters_only() {
     if skipped() {
         return;
     }
-    let phase = Duration::from_secs(if full() { 60 } else { 3 });
-    let scene = Scene::open(3.5 * phase.as_secs_f64() + 10.0);
+    let (phase, rounds) = if full() { (60, 7) } else { (3, 3) };
+    let scene = Scene::open((phase * rounds) as f64 * 1.1 + 10.0);
     let mut child = scene.run();
     wait_for("a signal", || scene.signals() > 0);
     wait_for("an alert", || scene.hook.asked.load(Ordering::SeqCst) > 0);
-    let (_, mut from) = scene.stages(0);
-    let mut logs = Vec::new();
-    for hung in [false, true, false] {
-        if hung {
+    let logs = [scene.file("calm.hlog"), scene.file("hung.hlog")];
+    let mut from = scene.gather(0, &scene.file("start.hlog"));
+    for round in 0..rounds {
+        let hangs = round % 2 == 1;
+        if hangs {
             scene.hang();
         }
-        thread::sleep(phase);
-        let (log, to) = scene.stages(from);
-        (from, _) = (to, logs.push(log));
-        if hung {
+        thread::sleep(Duration::from_secs(phase));
+        from = scene.gather(from, &logs[usize::from(hangs)]);
+        if hangs {
             scene.go_on();
         }
     }
@@ -261,7 +257,7 @@ fn k4_r4_sinks_that_hang_cost_counters_only() {
     assert!(child.wait().unwrap().success(), "{}", scene.said());
     let said = scene.said();
     println!("{said}");
-    print(&logs);
+    print(&logs[0], &logs[1]);
     assert!(holds(&said, "+ dropped 0"), "nothing was lost before the engine");
     let signals = scene.signals();
     let whole = format!("signals {signals} = published {signals} + retained 0 + evicted 0");
