@@ -9,7 +9,8 @@
 //!           ingest                        engine                          publish
 //!  socket ─▶ frame ─▶ JSON ─▶ Event ═ring═▶ windows ─▶ kinematics ═ring═▶ batch ─▶ Redis
 //!  file   ┘                  (64 B)        ─▶ risk ─▶ signal      Output           ├▶ journal
-//!                                                                 (64 B)           ├▶ console
+//!                                                                 (64 B)           ├▶ history
+//!                                                                                  ├▶ console
 //!                                                                                  ├▶ alerts
 //!                                                                                  ├▶ latency
 //!                                                                                  └▶ page
