@@ -1,9 +1,6 @@
 //! The Redis contract and its faults, against real servers.
 //!
-//! Servers are killed, frozen and restarted empty again and again while signals come; the stream must
-//! then hold every number once and in order. By default a slice runs; the full count (1,000 kills, 200
-//! freezes, 100 empty restarts; minutes) is `FORESHOCK_FULL=1 cargo test --release --test redis -- again`,
-//! or `perf/redis.sh`, which writes down what came of it.
+//! What happens to the stream when servers die, freeze and forget is in `redis_cascade.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "support/redis.rs"]
@@ -28,7 +25,7 @@ use foreshock::symbol::Symbol;
 use foreshock::time::Nanos;
 use redis::Value;
 use server::{Server, skipped, text_of};
-use sink::{Bench, RUN, START_MS, numbers, signal, times};
+use sink::{Bench, RUN, START_MS, numbers, signal};
 
 fn event(body: Body) -> Message {
     let received = Nanos::from_millis(START_MS);
@@ -191,75 +188,6 @@ fn a_unix_socket_serves_as_well() {
     let mut client = server.client();
     client.ask(&["SELECT", "3"]);
     assert_eq!(numbers(&mut client, RUN), [1, 2, 3, 4, 5]);
-}
-
-/// Rounds with one server, before a fresh one begins with an empty stream.
-const ROUNDS: u64 = 40;
-
-/// Lives through `count` faults, each round a burst of signals around one of them.
-fn endure(what: &str, count: u64, options: &[&str], fault: impl Fn(&mut Server, &mut Bench)) {
-    let (mut given, mut left, began) = (0, count, Instant::now());
-    while left > 0 {
-        let mut server = Server::start(options);
-        let mut bench = Bench::new(&server.url());
-        for round in 0..left.min(ROUNDS) {
-            for _ in 0..20 {
-                bench.signals(10);
-                bench.turn();
-                std::thread::sleep(Duration::from_micros(300 * (round % 4)));
-            }
-            fault(&mut server, &mut bench);
-        }
-        bench.settle();
-        assert_eq!(bench.fate().evicted, 0);
-        let all = bench.given;
-        assert_eq!(numbers(&mut server.client(), RUN), (1..=all).collect::<Vec<_>>());
-        given += all;
-        left -= left.min(ROUNDS);
-    }
-    eprintln!("{count} {what}, {given} signals: each once and in order; {:?}", began.elapsed());
-}
-
-/// kill -9, signals while nobody is there, and a restart.
-fn kill(server: &mut Server, bench: &mut Bench) {
-    server.kill();
-    bench.signals(30);
-    std::thread::sleep(Duration::from_millis(5));
-    server.launch();
-}
-
-/// A stop that is longer than the deadline of a batch, every other time; signals all the while.
-fn freeze(server: &mut Server, bench: &mut Bench) {
-    server.signal("-STOP");
-    for _ in 0..[10, 40][usize::from(bench.given.is_multiple_of(2))] {
-        bench.signals(1);
-        bench.turn();
-        std::thread::sleep(Duration::from_millis(9));
-    }
-    server.signal("-CONT");
-    bench.signals(5);
-}
-
-#[test]
-fn a_server_killed_again_and_again_loses_and_doubles_nothing() {
-    if !skipped() {
-        let options = ["appendonly yes", "appendfsync everysec"];
-        endure("kills", times(12, 1_000), &options, kill);
-    }
-}
-
-#[test]
-fn a_server_that_comes_back_empty_again_and_again_is_told_everything_again() {
-    if !skipped() {
-        endure("empty restarts", times(12, 100), &[], kill);
-    }
-}
-
-#[test]
-fn a_server_frozen_again_and_again_loses_and_doubles_nothing() {
-    if !skipped() {
-        endure("freezes", times(5, 200), &[], freeze);
-    }
 }
 
 #[test]
