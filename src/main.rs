@@ -408,7 +408,7 @@ enum Format {
     Json,
 }
 
-impl From<Format> for run::venues::Format {
+impl From<Format> for run::format::Format {
     fn from(format: Format) -> Self {
         match format {
             Format::Table => Self::Table,

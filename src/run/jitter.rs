@@ -28,8 +28,8 @@ use super::doctor::host::Host;
 use super::doctor::load::stolen;
 use super::doctor::machine::Machine;
 use super::doctor::print::{Paper, put};
+use super::format::Format;
 use super::status::runs;
-use super::venues::Format;
 use super::{doctor, pipeline};
 use crate::config::Config;
 use crate::time::{NS_PER_MS, NS_PER_S};
@@ -244,17 +244,7 @@ pub fn jitter(
         machine,
         cores: found.iter().map(Hiccups::row).collect(),
     };
-    let mut out = io::stdout().lock();
-    let printed = match format {
-        Format::Table => table(&document, &mut out),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &document)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    match printed {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(e)),
-        _ => Ok(()),
-    }
+    format.print(&document, table)
 }
 
 /// The cores a user named.
@@ -373,7 +363,7 @@ fn timespec(ns: u64) -> Timespec {
     Timespec { tv_sec: seconds.cast_signed(), tv_nsec: rest.cast_signed() }
 }
 
-fn table(document: &Document, out: &mut impl Write) -> io::Result<()> {
+fn table<W: Write>(document: &Document, out: &mut W) -> io::Result<()> {
     let heads = [
         "core", "grade", "gaps/s", ">=10us/s", "p99", "longest", "lost %", "wake p50", "p99",
         "max", "stolen",

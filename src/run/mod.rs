@@ -1,14 +1,15 @@
 //! The only place that sees every room: one file per mode, and what the modes share.
 //!
 //! [`clock`] is the only clock; [`crew`] gives the turns; [`pipeline`] puts the rooms together;
-//! [`account`] prints what is known at the end. A mode is one function: arguments in,
-//! [`Failure`] out.
+//! [`account`] prints what is known at the end, [`format`] what a command found. A mode is one function:
+//! arguments in, [`Failure`] out.
 
 pub mod clock;
 pub mod crew;
 pub mod sinks;
 pub mod pipeline;
 pub mod account;
+pub mod format;
 pub mod decode;
 pub mod replay;
 pub mod backtest;

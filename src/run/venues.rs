@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Failure;
 use super::clock::Clock;
+use super::format::Format;
 use super::status::{Feed, Seen, runs};
 use crate::config::Config;
 use crate::event::Completeness;
@@ -15,16 +16,6 @@ use crate::ingest::intake::spoken;
 use crate::ingest::node;
 use crate::ingest::retired::RETIRED;
 use crate::ingest::settings::ADDRESSES_MAX;
-
-/// How to print it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Table,
-    /// For programs: one JSON document.
-    Json,
-}
 
 /// One connection as it is configured.
 #[derive(Debug, Serialize)]
@@ -69,17 +60,7 @@ pub fn venues(config: &Config, format: Format) -> Result<(), Failure> {
     let now_ms = Clock::start().run();
     let runs = runs(&config.run.status(), now_ms);
     let document = Document { now_ms, routes: rows(config), runs, retired: gone() };
-    let mut out = io::stdout().lock();
-    let printed = match format {
-        Format::Table => table(&document, &mut out),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &document)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    match printed {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(e)),
-        _ => Ok(()),
-    }
+    format.print(&document, table)
 }
 
 fn rows(config: &Config) -> Vec<Row> {
@@ -160,7 +141,7 @@ fn gone() -> Vec<Gone> {
     RETIRED.iter().map(gone).collect()
 }
 
-fn table(document: &Document, out: &mut impl Write) -> io::Result<()> {
+fn table<W: Write>(document: &Document, out: &mut W) -> io::Result<()> {
     for row in &document.routes {
         let Row { venue, route, url, sampling, canary, canary_ms, limits, .. } = row;
         let state = if row.enabled { "" } else { " (disabled)" };

@@ -25,7 +25,6 @@ pub mod redis;
 pub mod running;
 pub mod venues;
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -37,10 +36,10 @@ use self::machine::Machine;
 use self::print::{Paper, Report, Summary};
 use super::Failure;
 use super::clock::Clock;
+use super::format::Format;
 use super::jitter::{Hiccups, measure};
 use super::pipeline;
 use super::status::runs;
-use super::venues::Format;
 use crate::config::Config;
 
 /// Every check, by group, in the order in which they are worth mending.
@@ -101,19 +100,13 @@ pub struct Scene {
 /// Code 4 when a check fails, 1 when standard output cannot be written.
 pub fn doctor(config: &Config, options: Options<'_>) -> Result<(), Failure> {
     let report = report(&Scene::set(config, options));
-    let mut out = io::stdout().lock();
-    let printed = match options.format {
-        _ if options.script => print::script(&report, &mut out),
-        Format::Table => print::table(&report, Paper::of_stdout(), &mut out),
-        Format::Json => serde_json::to_writer_pretty(&mut out, &report)
-            .map_err(io::Error::from)
-            .and_then(|()| writeln!(out)),
-    };
-    match printed {
-        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => Err(Failure::running(e)),
-        _ if report.summary.fail > 0 => Err(Failure::unfit()),
-        _ => Ok(()),
-    }
+    // A script is for people as well: it only says less.
+    let format = if options.script { Format::Table } else { options.format };
+    format.print(&report, |report, out| match options.script {
+        true => print::script(report, out),
+        false => print::table(report, Paper::of_stdout(), out),
+    })?;
+    if report.summary.fail > 0 { Err(Failure::unfit()) } else { Ok(()) }
 }
 
 /// Makes every check.
