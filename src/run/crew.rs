@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -80,6 +80,8 @@ pub struct Bench {
     pub idle: Idle,
     /// Told once a second that the thread goes round.
     pub heart: Option<Heart>,
+    /// How often the thread has gone round.
+    pub passes: Passes,
 }
 
 /// What is left when all threads have ended.
@@ -93,7 +95,37 @@ pub struct Outcome {
     pub troubles: Vec<String>,
 }
 
-/// A stop request that every thread sees. The only atomic of the program.
+/// How often a thread has gone round: it alone writes it, whoever wants to know that it lives reads it.
+#[derive(Clone, Debug, Default)]
+pub struct Passes(Arc<Alone>);
+
+/// On cache lines of its own: two threads that count must not slow each other down.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Alone(AtomicU64);
+
+/// The thread has ended in order.
+const ENDED: u64 = u64::MAX;
+
+impl Passes {
+    /// Passes so far; `None` once the thread has ended in order.
+    #[must_use]
+    pub fn count(&self) -> Option<u64> {
+        Some(self.0.0.load(Ordering::Relaxed)).filter(|&n| n != ENDED)
+    }
+
+    /// The thread has gone round for the `n`th time.
+    pub fn set(&self, n: u64) {
+        self.0.0.store(n, Ordering::Relaxed);
+    }
+
+    /// The thread ends in order.
+    pub fn end(&self) {
+        self.set(ENDED);
+    }
+}
+
+/// A stop request that every thread sees.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
@@ -119,6 +151,7 @@ impl Stop {
 /// Running threads.
 pub struct Crew {
     threads: Vec<(String, JoinHandle<Outcome>)>,
+    passes: Vec<Passes>,
 }
 
 impl Crew {
@@ -128,6 +161,7 @@ impl Crew {
     /// When the system refuses a thread.
     pub fn start(benches: Vec<Bench>, clock: Clock, stop: &Stop) -> std::io::Result<Self> {
         let mut threads = Vec::new();
+        let passes = benches.iter().map(|bench| bench.passes.clone()).collect();
         for bench in benches {
             let stop = stop.clone();
             let name = bench.name.clone();
@@ -136,7 +170,13 @@ impl Crew {
                 .spawn(move || run_pinned(bench, &clock, &stop))?;
             threads.push((name, thread));
         }
-        Ok(Self { threads })
+        Ok(Self { threads, passes })
+    }
+
+    /// How often each thread has gone round, as it goes on.
+    #[must_use]
+    pub fn passes(&self) -> Vec<Passes> {
+        self.passes.clone()
     }
 
     /// Whether every thread has ended.
@@ -206,12 +246,14 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
             }
         }
         pulse.turn(&places, time);
+        bench.passes.set(pulse.passes);
         idle_passes = if worked { 0 } else { idle_passes + 1 };
         rest(bench.idle, idle_passes);
         if idle_passes > 0 && bench.idle != Idle::Spin {
             time = now();
         }
     }
+    bench.passes.end();
     outcome
 }
 
@@ -331,11 +373,16 @@ mod tests {
             ..Bench::default()
         };
         let stop = Stop::default();
+        let mut bench = bench();
+        let passes = bench.passes.clone();
         let mut ms = 0;
         let outcome = run(
-            &mut bench(),
+            &mut bench,
             || {
                 ms += 1;
+                if ms == 90 {
+                    assert!(passes.count() > Some(40), "two turns a pass");
+                }
                 if ms == 100 {
                     stop.request();
                 }
@@ -344,6 +391,7 @@ mod tests {
             &stop,
         );
         assert_eq!(outcome.ledger.get("ended"), 2);
+        assert_eq!(passes.count(), None, "it has ended in order");
         assert!(outcome.turns.iter().all(|t| t.longest == 1_000_000));
     }
 }

@@ -4,6 +4,9 @@
 //! runs on what is known without asking. Then one line per route is opened; whatever may block lives
 //! on the dial threads. The calling thread attends: it prints feed changes and watches the time.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +16,7 @@ use super::account::settle;
 use super::clock::Clock;
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
+use super::service::{Count, Herald};
 use super::status::Board;
 use super::{Failure, restore};
 use crate::config::Config;
@@ -29,6 +33,7 @@ use crate::ingest::rest::Rest;
 use crate::ingest::settings::Settings;
 use crate::ingest::socket::{Setup, Socket};
 use crate::ingest::source::{FeedChange, Source, Unheard};
+use crate::publish::Sink;
 use crate::publish::page::Wires;
 use crate::ring::ring;
 
@@ -47,6 +52,11 @@ pub fn run(config: &Config, duration: Option<Duration>) -> Result<(), Failure> {
     let deadline = duration.map(|duration| Instant::now() + duration);
     let attended = listen(config, &stop, |_, _| deadline.is_some_and(|d| Instant::now() >= d))?;
     let settled = settle(&attended.outcome, &mut std::io::stderr().lock());
+    let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
+    if in_time && settled.is_ok() {
+        // The end was asked for: that nothing had been heard yet is no failure of it.
+        return settled;
+    }
     if attended.heard == 0 {
         let line = "no venue was heard; the lines above say why each could not be reached";
         return Err(Failure::unreachable(line));
@@ -77,7 +87,7 @@ pub fn listen(
     eprintln!("layout {layout:?}: {reason}");
     let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
     let mut intake = Intake::new(age_gate_ms).telling_twins_apart().knowing(&config.feeds);
-    let sources = sources(&config.feeds, &mut intake)?;
+    let sources = sources(&config.feeds, &mut intake, stop)?;
     let (outlet, events) = ring(config.run.event_ring);
     let (notices, heard) = bounded(NOTICES);
     let stamp = Box::new(move || clock.mono());
@@ -92,9 +102,25 @@ pub fn listen(
     let ingest = Box::new(reader);
     let past = restore::past(config, clock.mono());
     eprint!("{}", past.words);
-    let crew = Pipeline { ingest, events, past, sinks: Vec::new(), page: Some(wires) };
+    let (sinks, manager) = manager(clock);
+    let crew = Pipeline { ingest, events, past, sinks, page: Some(wires) };
     let crew = crew.start(config, clock, stop)?;
-    Ok(attend(crew, &heard, stop, Some(board), enough))
+    Ok(attend(crew, &heard, stop, Some(board), manager, enough))
+}
+
+/// Who is told how the run is, beside its user, and how many signals it made.
+pub(super) type Manager = (Herald, Arc<AtomicU64>);
+
+/// The service manager, if there is one, and the sink that counts for it.
+fn manager(clock: Clock) -> (Vec<Box<dyn Sink>>, Option<Manager>) {
+    let herald = Herald::find(clock).unwrap_or_else(|why| {
+        eprintln!("service manager: {why}; it is told nothing");
+        None
+    });
+    let Some(herald) = herald else { return (Vec::new(), None) };
+    let count = Count::default();
+    let signals = count.signals();
+    (vec![Box::new(count)], Some((herald, signals)))
 }
 
 /// Prints feed changes, and shows how the lines are, until the threads have ended.
@@ -103,16 +129,23 @@ pub(super) fn attend(
     notices: &Receiver<FeedChange>,
     stop: &Stop,
     mut board: Option<Board>,
+    mut manager: Option<Manager>,
     mut enough: impl FnMut(u8, Duration) -> bool,
 ) -> Attended {
     let began = Instant::now();
     let (mut live, mut heard) = (0, 0);
+    if let Some((herald, _)) = &mut manager {
+        herald.watch(crew.passes());
+    }
     while !crew.is_finished() {
         match notices.recv_timeout(LOOK) {
             Ok(change) => {
                 say(&change);
                 if let Some(board) = &mut board {
                     board.say(&change);
+                }
+                if let Some((herald, _)) = &mut manager {
+                    herald.hear(&change);
                 }
                 if change.line == 0 {
                     live &= !change.venue.bit();
@@ -126,9 +159,15 @@ pub(super) fn attend(
         if let Some(board) = &mut board {
             board.turn();
         }
+        if let Some((herald, signals)) = &mut manager {
+            herald.turn(signals.load(Ordering::Relaxed), stop.requested());
+        }
         if enough(live, began.elapsed()) {
             stop.request();
         }
+    }
+    if let Some((herald, signals)) = &mut manager {
+        herald.turn(signals.load(Ordering::Relaxed), true);
     }
     Attended { outcome: crew.join(), heard }
 }
@@ -150,6 +189,7 @@ fn say(change: &FeedChange) {
 pub(super) fn sources(
     feeds: &Settings,
     intake: &mut Intake,
+    stop: &Stop,
 ) -> Result<Vec<Box<dyn Source>>, Failure> {
     let pem = feeds.ca_file.as_ref().map(|path| {
         std::fs::read(path).map_err(|e| Failure::config(format!("{}: {e}", path.display())))
@@ -160,7 +200,7 @@ pub(super) fn sources(
     let enabled: Vec<_> = spoken().filter(|e| feeds.venue(e.venue()).enabled).collect();
     let mut lines = Vec::new();
     let mut besides: Vec<Box<dyn Source>> = Vec::new();
-    for (exchange, instruments) in ask_all(&enabled, &rest, feeds) {
+    for (exchange, instruments) in ask_all(&enabled, &rest, feeds, stop) {
         if exchange.venue() == Venue::Okx {
             let first: Vec<_> = feeds.reference.iter().map(|base| format!("{base}-USDT")).collect();
             let base = feeds.venue(Venue::Okx).rest;
@@ -176,7 +216,7 @@ pub(super) fn sources(
             desk.instruments = instruments;
         }
     }
-    if lines.is_empty() {
+    if lines.is_empty() && !stop.requested() {
         return Err(Failure::config("feeds: every venue is disabled; enable at least one"));
     }
     let threads = |e: std::io::Error| Failure::running(format!("dial threads: {e}"));
@@ -198,28 +238,33 @@ fn beside(venue: Venue, feeds: &Settings, rare: bool) -> Result<Option<Box<dyn S
     Ok((!rare).then(unheard))
 }
 
-/// Asks every venue for its instruments at once, and says which did not answer.
+/// Asks every venue for its instruments at once, and says which did not answer. Nobody waits for the
+/// others when `stop` is asked for: an answer may take long.
 pub(super) fn ask_all(
     enabled: &[&'static dyn Exchange],
     rest: &Rest,
     feeds: &Settings,
+    stop: &Stop,
 ) -> Vec<(&'static dyn Exchange, Instruments)> {
-    let ask = |exchange: &'static dyn Exchange| {
+    let (tell, answers) = bounded(enabled.len());
+    for (i, &exchange) in enabled.iter().enumerate() {
         let base = feeds.venue(exchange.venue()).rest;
-        rest.instruments(exchange, base.as_deref())
-    };
-    thread::scope(|scope| {
-        let asked: Vec<_> = enabled
-            .iter()
-            .map(|&exchange| (exchange, scope.spawn(move || ask(exchange))))
-            .collect();
-        let answers = asked.into_iter().filter_map(|(exchange, thread)| {
-            let (instruments, complaints) = thread.join().ok()?;
-            for complaint in complaints {
-                eprintln!("instruments: {complaint}; going on with those known without asking");
+        let (tell, rest) = (tell.clone(), rest.clone());
+        thread::spawn(move || tell.send((i, rest.instruments(exchange, base.as_deref()))));
+    }
+    drop(tell);
+    let mut asked: BTreeMap<usize, Instruments> = BTreeMap::new();
+    while !stop.requested() {
+        match answers.recv_timeout(LOOK) {
+            Ok((i, (instruments, complaints))) => {
+                for complaint in complaints {
+                    eprintln!("instruments: {complaint}; going on with those known without asking");
+                }
+                asked.insert(i, instruments);
             }
-            Some((exchange, instruments))
-        });
-        answers.collect()
-    })
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+    }
+    asked.into_iter().filter_map(|(i, found)| Some((*enabled.get(i)?, found))).collect()
 }

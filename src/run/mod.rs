@@ -23,6 +23,7 @@ pub mod check;
 pub mod doctor;
 pub mod jitter;
 pub mod status;
+pub mod service;
 pub mod venues;
 pub mod record;
 pub mod restore;

@@ -136,7 +136,7 @@ fn benches(layout: Layout, run: &Run, stages: [(Box<dyn Stage>, Option<Tap>); 3]
         stages,
         core: seat.core,
         idle: run.idle,
-        heart: None,
+        ..Bench::default()
     };
     seats(layout, run).into_iter().zip(shared).map(bench).collect()
 }

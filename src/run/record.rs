@@ -50,17 +50,17 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     let mut intake = Intake::new(age_gate_ms).knowing(&config.feeds);
     let writer = Writer::create(file, clock.run().cast_unsigned())
         .map_err(|e| Failure::running(format!("{}: {e}", file.display())))?;
-    let sources = live::sources(&config.feeds, &mut intake)?;
+    let sources = live::sources(&config.feeds, &mut intake, &stop)?;
     let (notices, heard) = bounded(NOTICES);
     let recorder = Recorder::new(sources, intake, writer, notices)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
     let counts = recorder.counts.clone();
     let stages: Vec<(Box<dyn Stage>, _)> = vec![(Box::new(recorder), None)];
     let (core, idle) = (config.run.reader_core, config.run.idle);
-    let bench = Bench { name: "record".to_owned(), stages, core, idle, heart: None };
+    let bench = Bench { name: "record".to_owned(), stages, core, idle, ..Bench::default() };
     let crew = Crew::start(vec![bench], clock, &stop)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
-    let attended = live::attend(crew, &heard, &stop, None, |_, _| {
+    let attended = live::attend(crew, &heard, &stop, None, None, |_, _| {
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
     });
     let settled = settle(&attended.outcome, &mut std::io::stderr().lock());

@@ -20,6 +20,7 @@ use crate::ingest::rest::Rest;
 use crate::ingest::settings::Settings;
 use crate::ingest::socket::Setup;
 use crate::run::clock::Clock;
+use crate::run::crew::Stop;
 use crate::run::live::ask_all;
 
 /// The venues.
@@ -117,7 +118,7 @@ impl Shown {
         let rest = Rest::new(pem.as_deref())?;
         let enabled: Vec<_> = spoken().filter(|e| feeds.venue(e.venue()).enabled).collect();
         let mut setups = Vec::new();
-        for (exchange, instruments) in ask_all(&enabled, &rest, feeds) {
+        for (exchange, instruments) in ask_all(&enabled, &rest, feeds, &Stop::default()) {
             setups.extend(Setup::of(exchange, feeds, &instruments)?);
         }
         setups.retain(|setup| setup.plan.copy() == 0);

@@ -1,0 +1,255 @@
+//! Run as a service: what the service manager is told, and how a run ends when it is asked to.
+//!
+//! The program itself listens to a simulated street; the manager is a socket of ours.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+#[path = "support/scratch.rs"]
+mod scratch;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use foreshock::event::Venue;
+use foreshock::simulate::market::Schedule;
+use foreshock::simulate::street::Street;
+use scratch::Scratch;
+
+/// How long anything may take before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A street in a long cascade, and the program that listens to it.
+struct Scene {
+    street: Street,
+    folder: Scratch,
+    child: Option<Child>,
+}
+
+impl Scene {
+    fn open() -> Self {
+        let schedule =
+            Schedule { quiet_s: 1.0, build_s: 1.0, cascade_s: 60.0, lines: 1, ..Schedule::demo() };
+        let street = Street::start(7, schedule, 0).unwrap();
+        let scene = Self { street, folder: Scratch::new("service"), child: None };
+        fs::write(scene.file("ca.pem"), scene.street.ca_pem()).unwrap();
+        scene.configure("");
+        scene
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration, with `more` at its beginning.
+    fn configure(&self, more: &str) {
+        let quoted = |name: &str| format!("{:?}", self.file(name).display().to_string());
+        let mut text = format!("{more}\n[run]\nstatus = {}\n", quoted("status"));
+        text += &format!("[journal]\ndirectory = {}\n", quoted("journal"));
+        text += &format!("[feeds]\nca_file = {}\n", quoted("ca.pem"));
+        text += "[feeds.venues.hyperliquid]\nenabled = false\n";
+        let mut urls: BTreeMap<Venue, Vec<String>> = BTreeMap::new();
+        for (venue, route, url) in self.street.urls() {
+            urls.entry(venue).or_default().push(format!("{route} = {url:?}"));
+        }
+        for (venue, urls) in urls.into_iter().filter(|(venue, _)| *venue != Venue::Hyperliquid) {
+            let (name, rest) = (venue.name(), self.street.rest(venue));
+            let urls = urls.join(", ");
+            text += &format!("[feeds.venues.{name}]\nrest = {rest:?}\nurls = {{ {urls} }}\n");
+        }
+        fs::write(self.file("config.toml"), text).unwrap();
+    }
+
+    fn start(&mut self, environment: &[(&str, &str)], sets: &[&str]) {
+        let sets = sets.iter().flat_map(|set| ["--set", set]);
+        let child = Command::new(env!("CARGO_BIN_EXE_foreshock"))
+            .args(["run", "--config"])
+            .arg(self.file("config.toml"))
+            .args(sets)
+            .env_remove("FORESHOCK_CONFIG")
+            .env_remove("WATCHDOG_PID")
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(self.file("said")).unwrap())
+            .spawn();
+        self.child = Some(child.unwrap());
+    }
+
+    fn said(&self) -> String {
+        fs::read_to_string(self.file("said")).unwrap()
+    }
+
+    fn until(&self, what: &str, holds: impl Fn(&str) -> bool) {
+        let end = Instant::now() + PATIENCE;
+        while !holds(&self.said()) {
+            assert!(Instant::now() < end, "not {what}: {}", self.said());
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn until_live(&self) {
+        let live = |said: &str| said.lines().filter(|line| line.ends_with(" live")).count();
+        self.until("live", |said| live(said) >= 5);
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    fn end(&mut self) -> ExitStatus {
+        self.child.take().unwrap().wait().unwrap()
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+/// Lines told to `manager`, until one for which `last` holds.
+fn told(manager: &UnixDatagram, last: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    let end = Instant::now() + PATIENCE;
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    while !lines.iter().any(|line| last(line)) {
+        assert!(Instant::now() < end, "only {lines:?}");
+        let mut bytes = [0; 4_096];
+        let n = manager.recv(&mut bytes).unwrap_or_else(|e| panic!("{e}, only {lines:?}"));
+        let text = std::str::from_utf8(&bytes[..n]).unwrap();
+        assert!(text.ends_with('\n'), "{text:?}");
+        lines.extend(text.lines().map(str::to_owned));
+    }
+    lines
+}
+
+#[test]
+fn the_manager_is_told_ready_beats_status_and_the_end() {
+    let mut scene = Scene::open();
+    let place = scene.file("notify");
+    let manager = UnixDatagram::bind(&place).unwrap();
+    let place = place.display().to_string();
+    scene.start(&[("NOTIFY_SOCKET", &place), ("WATCHDOG_USEC", "300000")], &[]);
+    let before = told(&manager, |line| line == "READY=1");
+    assert!(scene.said().lines().any(|line| line.ends_with(" live")), "{}", scene.said());
+    assert!(!before.iter().any(|line| line.starts_with("STOPPING")), "{before:?}");
+    let all = |line: &str| line.starts_with("STATUS=5 of 5 feeds live, ");
+    let status = told(&manager, |line| all(line) && !line.ends_with(", 0 signals"));
+    for _ in 0..3 {
+        told(&manager, |line| line == "WATCHDOG=1");
+    }
+    scene.signal("TERM");
+    let last = told(&manager, |line| line == "STOPPING=1");
+    assert!(scene.end().success(), "{}", scene.said());
+    let again = status.iter().chain(&last).filter(|line| *line == "READY=1").count();
+    assert_eq!(again, 0, "ready is said once");
+}
+
+#[test]
+fn an_abstract_address_is_understood_and_beats_meant_for_another_process_are_not_sent() {
+    let mut scene = Scene::open();
+    let name = format!("foreshock-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = UnixDatagram::bind_addr(&address).unwrap();
+    let place = format!("@{name}");
+    let beats = [("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")];
+    scene.start(&[("NOTIFY_SOCKET", &place), beats[0], beats[1]], &[]);
+    let mut said = told(&manager, |line| line.starts_with("STATUS=5 of 5"));
+    scene.signal("TERM");
+    said.extend(told(&manager, |line| line == "STOPPING=1"));
+    assert!(said.iter().any(|line| line == "READY=1"), "{said:?}");
+    assert!(!said.iter().any(|line| line.starts_with("WATCHDOG")), "{said:?}");
+    assert!(scene.end().success(), "{}", scene.said());
+}
+
+#[test]
+fn a_manager_that_is_not_there_is_no_reason_not_to_run() {
+    let mut scene = Scene::open();
+    let nowhere = scene.file("nowhere").display().to_string();
+    scene.start(&[("NOTIFY_SOCKET", &nowhere), ("WATCHDOG_USEC", "many")], &[]);
+    scene.until_live();
+    scene.signal("TERM");
+    assert!(scene.end().success(), "{}", scene.said());
+}
+
+#[test]
+fn asked_to_end_it_drains_soon_and_its_books_balance() {
+    let mut scene = Scene::open();
+    scene.start(&[], &[]);
+    scene.until_live();
+    thread::sleep(Duration::from_millis(500));
+    scene.signal("TERM");
+    let asked = Instant::now();
+    let status = scene.end();
+    let (took, said) = (asked.elapsed(), scene.said());
+    eprintln!("drained in {took:?}");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("conservation") && !said.contains("BROKEN"), "{said}");
+    assert!(said.contains("holds  pushed"), "{said}");
+    assert!(took < Duration::from_secs(2), "{took:?}: {said}");
+}
+
+/// A server that takes connections and never says a word.
+fn mute() -> (TcpListener, u16) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, port)
+}
+
+#[test]
+fn asked_twice_it_ends_at_once() {
+    let mut scene = Scene::open();
+    let (_listener, port) = mute();
+    let redis = format!("redis.url=redis://127.0.0.1:{port}");
+    // A Redis that is silent holds up the end for 1.5 s, which leaves time to ask again.
+    scene.start(&[], &[&redis]);
+    scene.until_live();
+    scene.signal("TERM");
+    thread::sleep(Duration::from_millis(300));
+    scene.signal("TERM");
+    let status = scene.end();
+    assert_eq!(status.code(), Some(128 + 15), "{}", scene.said());
+    assert!(!scene.said().contains("conservation"), "{}", scene.said());
+}
+
+#[test]
+fn a_sink_that_is_silent_does_not_hold_up_the_end() {
+    let mut scene = Scene::open();
+    let (_listener, port) = mute();
+    let redis = format!("redis.url=redis://127.0.0.1:{port}");
+    scene.start(&[], &[&redis]);
+    scene.until_live();
+    scene.signal("TERM");
+    let asked = Instant::now();
+    let status = scene.end();
+    eprintln!("with a silent Redis drained in {:?}", asked.elapsed());
+    assert_eq!(status.code(), Some(0), "{}", scene.said());
+    assert!(asked.elapsed() < Duration::from_secs(4), "{}", scene.said());
+    assert!(!scene.said().contains("BROKEN"), "{}", scene.said());
+}
+
+#[test]
+fn asked_to_end_while_venues_do_not_answer_it_ends() {
+    let mut scene = Scene::open();
+    let (_listener, port) = mute();
+    let rest = ["binance", "bybit", "okx"]
+        .map(|venue| format!("feeds.venues.{venue}.rest=https://localhost:{port}"));
+    scene.start(&[], &rest.each_ref().map(String::as_str));
+    scene.until("begun", |said| said.starts_with("layout "));
+    thread::sleep(Duration::from_millis(300));
+    scene.signal("TERM");
+    let asked = Instant::now();
+    assert_eq!(scene.end().code(), Some(0), "{}", scene.said());
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: {}", asked.elapsed(), scene.said());
+    assert!(scene.said().contains("conservation"), "{}", scene.said());
+}
