@@ -476,7 +476,7 @@ fn load(args: SettingsArgs) -> Result<(Config, Layers), Failure> {
 
 fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure> {
     match command {
-        Command::Run { duration } => run::live::run(&config, duration),
+        Command::Run { duration } => run::live::run(&config, layers, duration),
         Command::Demo { seed, duration } => run::demo::demo(config, seed, duration),
         Command::Replay { files, speed, out, duration } => {
             run::replay::replay(&config, &files, speed.per_second(), out.as_deref(), duration)

@@ -75,7 +75,7 @@ impl Scene {
             .env_remove("WATCHDOG_PID")
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(File::create(self.file("shown")).unwrap())
             .stderr(File::create(self.file("said")).unwrap())
             .spawn();
         self.child = Some(child.unwrap());
@@ -252,4 +252,81 @@ fn asked_to_end_while_venues_do_not_answer_it_ends() {
     assert_eq!(scene.end().code(), Some(0), "{}", scene.said());
     assert!(asked.elapsed() < Duration::from_secs(4), "{:?}: {}", asked.elapsed(), scene.said());
     assert!(scene.said().contains("conservation"), "{}", scene.said());
+}
+
+#[test]
+fn a_hangup_reads_the_file_again_and_says_what_came_of_it() {
+    let mut scene = Scene::open();
+    let heartbeats = |scene: &Scene| {
+        fs::read_to_string(scene.file("shown")).unwrap().matches(" (still)").count()
+    };
+    let standing = "[engine]\nheartbeat_ms = 1000\n";
+    scene.configure(standing);
+    scene.start(&[], &[]);
+    scene.until_live();
+    scene.configure("[console]\nheartbeats = 1\n");
+    scene.signal("HUP");
+    scene.until("refused", |said| said.contains("line 2: ") && said.contains("nothing is changed"));
+    assert_eq!(heartbeats(&scene), 0);
+    scene.configure("[console]\nheartbeats = true\n[engine]\nheartbeat_ms = 2000\n");
+    scene.signal("HUP");
+    scene.until("changed", |said| said.contains("reload: console.heartbeats false -> true\n"));
+    let restart = "reload: engine.heartbeat_ms 1000 -> 2000; needs a restart\n";
+    scene.until("said", |said| said.contains(restart));
+    let end = Instant::now() + PATIENCE;
+    while heartbeats(&scene) == 0 {
+        assert!(Instant::now() < end, "no heartbeat is shown: {}", scene.said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    scene.configure("[console]\nheartbeats = true\n[engine]\nheartbeat_ms = 1000\n");
+    scene.signal("HUP");
+    scene.until("the same", |said| said.contains("reload: no setting is another\n"));
+    scene.signal("TERM");
+    assert!(scene.end().success(), "{}", scene.said());
+    assert!(!scene.said().contains("BROKEN"), "{}", scene.said());
+    replays(&scene);
+}
+
+#[test]
+fn systemd_takes_the_unit_and_finds_it_shut() {
+    let analyze = |arguments: &[&str]| Command::new("systemd-analyze").args(arguments).output();
+    if analyze(&["--version"]).is_err() {
+        eprintln!("skipped: there is no systemd-analyze here (apt install systemd)");
+        return;
+    }
+    let folder = Scratch::new("unit");
+    let unit = folder.path().join("foreshock.service");
+    let text = include_str!("../examples/service/foreshock.service");
+    let here = text.replace("/usr/local/bin/foreshock", env!("CARGO_BIN_EXE_foreshock"));
+    fs::write(&unit, here).unwrap();
+    let unit = unit.to_str().unwrap();
+    let said = |output: &std::process::Output| {
+        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        format!("{out}{err}")
+    };
+    let verified = analyze(&["verify", "--man=no", unit]).unwrap();
+    // What it does not know is a line, and no failure.
+    assert!(
+        verified.status.success() && !said(&verified).contains("foreshock"),
+        "{}",
+        said(&verified)
+    );
+    let secure = analyze(&["security", "--offline=true", "--threshold=20", unit]).unwrap();
+    let said = said(&secure);
+    eprintln!("{}", said.lines().last().unwrap_or_default());
+    let known = !said.contains("unrecognized option");
+    assert!(!known || secure.status.success(), "an exposure above 2.0: {said}");
+}
+
+/// Its journal gives the same signals, whatever was reloaded.
+fn replays(scene: &Scene) {
+    let files = foreshock::record::files_in(&scene.file("journal")).unwrap();
+    let replay = Command::new(env!("CARGO_BIN_EXE_foreshock"))
+        .args(["replay", "--set", "engine.heartbeat_ms=1000"])
+        .arg(files.last().unwrap())
+        .env_remove("FORESHOCK_CONFIG")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&replay.stdout);
+    assert!(said.contains("holds the same signals"), "{said}");
 }

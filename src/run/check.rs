@@ -49,7 +49,7 @@ pub fn check(config: &Config, layers: &Layers) -> Result<(), Failure> {
 }
 
 /// Dotted keys with their values, in order.
-fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+pub(super) fn flatten(prefix: &str, value: &Value, lines: &mut Vec<(String, String)>) {
     match value {
         Value::Table(table) => {
             for (key, value) in table {

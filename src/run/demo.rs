@@ -45,7 +45,7 @@ pub fn demo(mut config: Config, seed: u64, duration: Duration) -> Result<(), Fai
     eprintln!("demo: four simulated venues on 127.0.0.1:{}, seed {seed}", street.port());
     let mut progress = Progress::default();
     let mut over: Option<Duration> = None;
-    let attended = listen(&config, &stop, |_, elapsed| {
+    let attended = listen(&config, None, &stop, |_, elapsed| {
         progress.show(&street, elapsed);
         if street.act() == Act::Over {
             over.get_or_insert(elapsed);

@@ -16,10 +16,11 @@ use super::account::settle;
 use super::clock::Clock;
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
+use super::reload::{Relief, Reload};
 use super::service::{Count, Herald};
 use super::status::Board;
 use super::{Failure, restore};
-use crate::config::Config;
+use crate::config::{Config, Layers};
 use crate::event::Venue;
 use crate::ingest::dial::{Dialer, Trust};
 use crate::ingest::exchange::Exchange;
@@ -46,11 +47,13 @@ const LOOK: Duration = Duration::from_millis(50);
 ///
 /// # Errors
 /// Bad certificates or endpoints; no venue was heard in the whole `duration`; broken books.
-pub fn run(config: &Config, duration: Option<Duration>) -> Result<(), Failure> {
+pub fn run(config: &Config, layers: &Layers, duration: Option<Duration>) -> Result<(), Failure> {
     let stop = Stop::default();
     pipeline::stop_on_signals(&stop)?;
     let deadline = duration.map(|duration| Instant::now() + duration);
-    let attended = listen(config, &stop, |_, _| deadline.is_some_and(|d| Instant::now() >= d))?;
+    let reload = Reload::on_signal(config, layers)?;
+    let attended =
+        listen(config, Some(reload), &stop, |_, _| deadline.is_some_and(|d| Instant::now() >= d))?;
     let settled = settle(&attended.outcome, &mut std::io::stderr().lock());
     let in_time = deadline.is_none_or(|deadline| Instant::now() < deadline);
     if in_time && settled.is_ok() {
@@ -79,6 +82,7 @@ pub struct Attended {
 /// When it cannot start.
 pub fn listen(
     config: &Config,
+    reload: Option<(Reload, Relief)>,
     stop: &Stop,
     enough: impl FnMut(u8, Duration) -> bool,
 ) -> Result<Attended, Failure> {
@@ -103,13 +107,23 @@ pub fn listen(
     let past = restore::past(config, clock.mono());
     eprint!("{}", past.words);
     let (sinks, manager) = manager(clock);
-    let crew = Pipeline { ingest, events, past, sinks, page: Some(wires) };
+    let (reload, relief) = reload.unzip();
+    let crew = Pipeline { ingest, events, past, sinks, page: Some(wires), relief };
     let crew = crew.start(config, clock, stop)?;
-    Ok(attend(crew, &heard, stop, Some(board), manager, enough))
+    let beside = Beside { board: Some(board), manager, reload };
+    Ok(attend(crew, &heard, stop, beside, enough))
+}
+
+/// What is attended to beside the feeds.
+#[derive(Default)]
+pub(super) struct Beside {
+    board: Option<Board>,
+    manager: Option<Manager>,
+    reload: Option<Reload>,
 }
 
 /// Who is told how the run is, beside its user, and how many signals it made.
-pub(super) type Manager = (Herald, Arc<AtomicU64>);
+type Manager = (Herald, Arc<AtomicU64>);
 
 /// The service manager, if there is one, and the sink that counts for it.
 fn manager(clock: Clock) -> (Vec<Box<dyn Sink>>, Option<Manager>) {
@@ -128,10 +142,10 @@ pub(super) fn attend(
     crew: Crew,
     notices: &Receiver<FeedChange>,
     stop: &Stop,
-    mut board: Option<Board>,
-    mut manager: Option<Manager>,
+    beside: Beside,
     mut enough: impl FnMut(u8, Duration) -> bool,
 ) -> Attended {
+    let Beside { mut board, mut manager, mut reload } = beside;
     let began = Instant::now();
     let (mut live, mut heard) = (0, 0);
     if let Some((herald, _)) = &mut manager {
@@ -159,6 +173,9 @@ pub(super) fn attend(
         if let Some(board) = &mut board {
             board.turn();
         }
+        if let Some(reload) = &mut reload {
+            reload.turn();
+        }
         if let Some((herald, signals)) = &mut manager {
             herald.turn(signals.load(Ordering::Relaxed), stop.requested());
         }
@@ -169,7 +186,11 @@ pub(super) fn attend(
     if let Some((herald, signals)) = &mut manager {
         herald.turn(signals.load(Ordering::Relaxed), true);
     }
-    Attended { outcome: crew.join(), heard }
+    let mut outcome = crew.join();
+    if let Some(reload) = &mut reload {
+        reload.ledger().iter().for_each(|(count, n)| outcome.ledger.add(count, n));
+    }
+    Attended { outcome, heard }
 }
 
 /// One line for a person. What a venue wrote has been made harmless where it came in.

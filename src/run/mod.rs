@@ -24,6 +24,7 @@ pub mod doctor;
 pub mod jitter;
 pub mod status;
 pub mod service;
+pub mod reload;
 pub mod venues;
 pub mod record;
 pub mod restore;

@@ -9,6 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::Failure;
 use super::clock::Clock;
 use super::crew::{Bench, Crew, Stop};
+use super::reload::Relief;
 use super::restore::Past;
 use super::sinks::sinks;
 use crate::config::{Config, Layout, Run};
@@ -32,6 +33,8 @@ pub struct Pipeline {
     pub sinks: Vec<Box<dyn Sink>>,
     /// What the page listens at; without it there is none, whatever is configured.
     pub page: Option<Wires>,
+    /// Where another console may come from.
+    pub relief: Option<Relief>,
 }
 
 impl Pipeline {
@@ -56,7 +59,7 @@ impl Pipeline {
             rings: [("event", config.run.event_ring), ("output", config.run.output_ring)],
         };
         let page = page.map(|wires| (opening, wires));
-        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page)?;
+        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page, self.relief)?;
         sinks.extend(self.sinks);
         let (outlet, lines) = ring(config.run.output_ring);
         let engine = EngineStage::new(self.past.engine(&config.engine), vec![self.events], outlet);

@@ -15,7 +15,7 @@ use super::Failure;
 use super::account::settle;
 use super::clock::Clock;
 use super::crew::{Bench, Crew, Stop};
-use super::live;
+use super::live::{self, Beside};
 use super::pipeline::stop_on_signals;
 use crate::config::Config;
 use crate::event::Venue;
@@ -60,7 +60,7 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     let bench = Bench { name: "record".to_owned(), stages, core, idle, ..Bench::default() };
     let crew = Crew::start(vec![bench], clock, &stop)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
-    let attended = live::attend(crew, &heard, &stop, None, None, |_, _| {
+    let attended = live::attend(crew, &heard, &stop, Beside::default(), |_, _| {
         deadline.is_some_and(|deadline| Instant::now() >= deadline)
     });
     let settled = settle(&attended.outcome, &mut std::io::stderr().lock());

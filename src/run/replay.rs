@@ -60,7 +60,7 @@ pub fn replay(
     // Nobody may take the past for the present.
     config.alert.mark = "REPLAY".to_owned();
     config.journal.restore = false;
-    let crew = Pipeline { ingest, events, past: Past::default(), sinks, page: None }
+    let crew = Pipeline { ingest, events, past: Past::default(), sinks, page: None, relief: None }
         .start(&config, clock, &stop)?;
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());

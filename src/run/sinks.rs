@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Failure;
+use super::reload::{Relief, Shift};
 use super::restore::Past;
 use crate::config::Config;
 use crate::publish::Sink;
@@ -15,8 +16,8 @@ use crate::publish::page::{Opening, Page, Wires};
 use crate::publish::redis::Redis;
 
 /// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
-/// it goes on with; `acknowledged` takes how long Redis needs;
-/// `page` is what the page shows and hears beside them.
+/// it goes on with; `acknowledged` takes how long Redis needs; `page` is what the page shows and hears
+/// beside them; `relief` is where another console may come from.
 ///
 /// # Errors
 /// When one cannot be started; a server that is not there is no error.
@@ -27,6 +28,7 @@ pub fn sinks(
     taps: Taps,
     acknowledged: Option<Tap>,
     page: Option<(Opening, Wires)>,
+    relief: Option<Relief>,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut status = None;
@@ -64,10 +66,22 @@ pub fn sinks(
         let page = Page::open(&config.page, opening, wires);
         sinks.push(Box::new(page.map_err(failed("page"))?));
     }
+    let console = console(config)?;
+    sinks.push(match relief {
+        Some(relief) => Box::new(Shift::new(console, relief)),
+        None => console,
+    });
+    Ok(sinks)
+}
+
+/// What the terminal shows.
+///
+/// # Errors
+/// When the system gives no thread.
+pub(super) fn console(config: &Config) -> Result<Box<dyn Sink>, Failure> {
     let colour = config.console.colour.for_stdout();
     let console = Lines::console(&config.console, colour, Box::new(io::stdout()));
-    sinks.push(Box::new(console.map_err(failed("console"))?));
-    Ok(sinks)
+    Ok(Box::new(console.map_err(failed("console"))?))
 }
 
 fn failed(what: &str) -> impl Fn(io::Error) -> Failure {
