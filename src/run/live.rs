@@ -5,8 +5,6 @@
 //! on the dial threads. The calling thread attends: it prints feed changes and watches the time.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,10 +12,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 
 use super::account::settle;
 use super::clock::Clock;
+use super::count::{Count, SoFar};
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
 use super::reload::{Relief, Reload};
-use super::service::{Count, Herald};
+use super::service::Herald;
 use super::status::Board;
 use super::{Failure, restore};
 use crate::config::{Config, Layers};
@@ -123,7 +122,7 @@ pub(super) struct Beside {
 }
 
 /// Who is told how the run is, beside its user, and how many signals it made.
-type Manager = (Herald, Arc<AtomicU64>);
+type Manager = (Herald, SoFar);
 
 /// The service manager, if there is one, and the sink that counts for it.
 fn manager(clock: Clock) -> (Vec<Box<dyn Sink>>, Option<Manager>) {
@@ -133,8 +132,8 @@ fn manager(clock: Clock) -> (Vec<Box<dyn Sink>>, Option<Manager>) {
     });
     let Some(herald) = herald else { return (Vec::new(), None) };
     let count = Count::default();
-    let signals = count.signals();
-    (vec![Box::new(count)], Some((herald, signals)))
+    let so_far = count.so_far();
+    (vec![Box::new(count)], Some((herald, so_far)))
 }
 
 /// Prints feed changes, and shows how the lines are, until the threads have ended.
@@ -176,15 +175,15 @@ pub(super) fn attend(
         if let Some(reload) = &mut reload {
             reload.turn();
         }
-        if let Some((herald, signals)) = &mut manager {
-            herald.turn(signals.load(Ordering::Relaxed), stop.requested());
+        if let Some((herald, so_far)) = &mut manager {
+            herald.turn(so_far.signals(), stop.requested());
         }
         if enough(live, began.elapsed()) {
             stop.request();
         }
     }
-    if let Some((herald, signals)) = &mut manager {
-        herald.turn(signals.load(Ordering::Relaxed), true);
+    if let Some((herald, so_far)) = &mut manager {
+        herald.turn(so_far.signals(), true);
     }
     let mut outcome = crew.join();
     if let Some(reload) = &mut reload {

@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod crew;
 pub mod sinks;
+pub mod count;
 pub mod pipeline;
 pub mod account;
 pub mod format;

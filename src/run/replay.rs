@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::Failure;
 use super::account::settle;
 use super::clock::Clock;
+use super::count::Count;
 use super::crew::Stop;
 use super::pipeline::{self, Pipeline};
 use super::restore::Past;
@@ -53,8 +54,11 @@ pub fn replay(
         .map_err(Failure::running)?;
     let trouble = playback.trouble();
     let seal = Seal::default();
-    let sinks = vec![hash(&seal, out)?];
-    let clock = Clock::of_recording(playback.begins());
+    let count = Count::default();
+    let so_far = count.so_far();
+    let sinks: Vec<Box<dyn Sink>> = vec![hash(&seal, out)?, Box::new(count)];
+    let begin = playback.begins();
+    let clock = Clock::of_recording(begin);
     let ingest = Box::new(playback);
     let mut config = config.clone();
     // Nobody may take the past for the present.
@@ -62,6 +66,7 @@ pub fn replay(
     config.journal.restore = false;
     let crew = Pipeline { ingest, events, past: Past::default(), sinks, page: None, relief: None }
         .start(&config, clock, &stop)?;
+    so_far.show(&crew, begin);
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());
     if let Some(trouble) = trouble.get() {

@@ -18,18 +18,12 @@ use std::io;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::clock::Clock;
 use super::crew::Passes;
 use crate::event::Venue;
 use crate::ingest::source::FeedChange;
-use crate::ledger::Ledger;
-use crate::output::Message;
-use crate::publish::Sink;
-use crate::stage::Turn;
-use crate::time::{NS_PER_S, Nanos, Now};
+use crate::time::{NS_PER_S, Nanos};
 
 /// The status is told at most this often.
 const STATUS_EVERY: u64 = NS_PER_S;
@@ -183,45 +177,6 @@ impl Mind {
         let status = format!("{live} of {} feeds live, {signals} signals", self.lines.len());
         (status != self.status).then_some(status)
     }
-}
-
-/// A sink that counts signals, for whoever asks.
-#[derive(Debug, Default)]
-pub struct Count {
-    signals: Arc<AtomicU64>,
-    closed: bool,
-}
-
-impl Count {
-    /// The number, as it goes on.
-    #[must_use]
-    pub fn signals(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.signals)
-    }
-}
-
-impl Sink for Count {
-    fn name(&self) -> &'static str {
-        "count"
-    }
-
-    fn write(&mut self, _: Now, batch: &[Message]) {
-        let is_signal = |m: &&Message| matches!(m, Message::Report(report) if report.is_signal());
-        let signals = batch.iter().filter(is_signal).count() as u64;
-        if signals > 0 {
-            self.signals.fetch_add(signals, Ordering::Relaxed);
-        }
-    }
-
-    fn turn(&mut self, _: Now) -> Turn {
-        if self.closed { Turn::Done } else { Turn::Idle }
-    }
-
-    fn close(&mut self, _: Now) {
-        self.closed = true;
-    }
-
-    fn ledger(&self, _: &mut Ledger) {}
 }
 
 #[cfg(test)]
