@@ -342,6 +342,7 @@ fn a_frozen_engine_fails_livez_by_name_and_a_thawed_one_passes_it() {
         core: None,
         idle: Idle::Park,
         heart: Some(heart),
+        ..Bench::default()
     };
     let stop = Stop::default();
     let crew =

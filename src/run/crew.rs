@@ -221,7 +221,8 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
     let mut places: Vec<Place> = bench.stages.drain(..).map(Place::new).collect();
     let mut stopped = false;
     let mut idle_passes = 0;
-    let mut pulse = Pulse { heart: bench.heart.take(), passes: 0, told: Nanos::default() };
+    let (heart, passes) = (bench.heart.take(), bench.passes.clone());
+    let mut pulse = Pulse { heart, gone_round: 0, passes, told: Nanos::default() };
     let mut time = now();
     while !places.is_empty() {
         if !stopped && stop.requested() {
@@ -246,7 +247,6 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
             }
         }
         pulse.turn(&places, time);
-        bench.passes.set(pulse.passes);
         idle_passes = if worked { 0 } else { idle_passes + 1 };
         rest(bench.idle, idle_passes);
         if idle_passes > 0 && bench.idle != Idle::Spin {
@@ -260,20 +260,23 @@ pub fn run(bench: &mut Bench, mut now: impl FnMut() -> Now, stop: &Stop) -> Outc
 /// Tells that the loop goes round.
 struct Pulse {
     heart: Option<Heart>,
-    passes: u64,
+    /// Passes so far, and where others read them.
+    gone_round: u64,
+    passes: Passes,
     told: Nanos,
 }
 
 impl Pulse {
     fn turn(&mut self, places: &[Place], now: Now) {
+        self.gone_round += 1;
+        self.passes.set(self.gone_round);
         let Some(heart) = &self.heart else { return };
-        self.passes += 1;
         if now.mono.since(self.told) < OFFER_NS {
             return;
         }
         self.told = now.mono;
         heart.beat(|beat| {
-            (beat.at, beat.passes) = (now.mono, self.passes);
+            (beat.at, beat.passes) = (now.mono, self.gone_round);
             for place in places {
                 let _ = beat.turns.try_push((place.turns.stage, place.turns.longest));
                 place.stage.count(&mut beat.counts);
