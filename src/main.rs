@@ -36,7 +36,8 @@ First steps:
   foreshock run --duration 60s        listen to the real venues for a minute
 
 Exit codes: 0 ok, 1 failure while running, 2 usage, 3 bad configuration, 4 doctor: a check fails,
-5 no venue reachable, 6 a replayed journal gave other signals than it holds.";
+5 no venue reachable, 6 a replayed journal gave other signals than it holds, 130 and 143 ended at once by
+a second SIGINT or SIGTERM (the first passes on what is in flight).";
 
 #[derive(Args)]
 struct SettingsArgs {
@@ -51,7 +52,7 @@ struct SettingsArgs {
 #[derive(Subcommand)]
 enum Command {
     /// Listens to the venues and publishes signals.
-    #[command(after_help = "Example:\n  foreshock run --set redis.url=redis://127.0.0.1:6379")]
+    #[command(after_help = RUN)]
     Run {
         /// How long to run; until interrupted when not given.
         #[arg(long, value_parser = duration, value_name = "TIME")]
@@ -252,6 +253,13 @@ enum AlertCommand {
     #[command(after_help = "Example:\n  foreshock alert test --config foreshock.toml")]
     Test,
 }
+
+const RUN: &str = "\
+SIGTERM and SIGINT end it within 2 s, in order; SIGHUP reads the settings again and says what changed and
+what needs a restart. systemd is told when it is ready, how it is, and that its threads go round.
+
+Example:
+  foreshock run --set redis.url=redis://127.0.0.1:6379";
 
 const EXPORT: &str = "\
 An empty cell is a missing value; times are Unix ms. A journal that ends too early, as after a crash, is
