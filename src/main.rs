@@ -36,8 +36,8 @@ First steps:
   foreshock run --duration 60s        listen to the real venues for a minute
 
 Exit codes: 0 ok, 1 failure while running, 2 usage, 3 bad configuration, 4 doctor: a check fails,
-5 no venue reachable, 6 a replayed journal gave other signals than it holds, 130 and 143 ended at once by
-a second SIGINT or SIGTERM (the first passes on what is in flight).";
+5 no venue reachable, 6 a replayed journal gave other signals than it holds, 130 and 143 ended at
+once by a second SIGINT or SIGTERM (the first passes on what is in flight).";
 
 #[derive(Args)]
 struct SettingsArgs {
@@ -255,8 +255,9 @@ enum AlertCommand {
 }
 
 const RUN: &str = "\
-SIGTERM and SIGINT end it within 2 s, in order; SIGHUP reads the settings again and says what changed and
-what needs a restart. systemd is told when it is ready, how it is, and that its threads go round.
+SIGTERM and SIGINT end it within 2 s, in order; SIGHUP reads the settings again and says what
+changed and what needs a restart. systemd is told when it is ready, how it is, and that its
+threads go round.
 
 Example:
   foreshock run --set redis.url=redis://127.0.0.1:6379";
