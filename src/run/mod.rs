@@ -1,7 +1,7 @@
 //! The only place that sees every room: one file per mode, and what the modes share.
 //!
 //! [`clock`] is the only clock; [`crew`] gives the turns; [`pipeline`] puts the rooms together;
-//! [`account`] prints what is known at the end, [`format`] what a command found. A mode is one function:
+//! [`account`] prints what is known at the end, [`mod@format`] what a command found. A mode is one function:
 //! arguments in, [`Failure`] out.
 
 pub mod clock;
