@@ -10,6 +10,8 @@ mod peer;
 mod server;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/street.rs"]
+mod street;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -41,6 +43,10 @@ use foreshock::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
 use redis::Value;
 use scratch::Scratch;
 use server::{Server, skipped, text_of};
+use street::feeds;
+
+/// Venues that everybody can hear.
+const HEARD: [Venue; 3] = [Venue::Binance, Venue::Bybit, Venue::Okx];
 
 /// Run and number of a signal.
 type Id = (u64, u64);
@@ -76,18 +82,7 @@ impl Scene {
         text += &format!("[journal]\ndirectory = {}\n", quoted("journal"));
         text += &format!("[redis]\nurl = {:?}\n", redis.url());
         text += &format!("[feeds]\nca_file = {}\n", quoted("ca.pem"));
-        text += "[feeds.venues.hyperliquid]\nenabled = false\n";
-        let mut urls: BTreeMap<Venue, Vec<String>> = BTreeMap::new();
-        for (venue, route, url) in self.street.urls() {
-            urls.entry(venue).or_default().push(format!("{route} = {url:?}"));
-        }
-        for (venue, urls) in urls.into_iter().filter(|(venue, _)| *venue != Venue::Hyperliquid) {
-            let (name, rest) = (venue.name(), self.street.rest(venue));
-            text += &format!(
-                "[feeds.venues.{name}]\nrest = {rest:?}\nurls = {{ {} }}\n",
-                urls.join(", ")
-            );
-        }
+        text += &feeds(&self.street, &HEARD);
         fs::write(self.file("config.toml"), text).unwrap();
     }
 

@@ -5,8 +5,9 @@
 
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/street.rs"]
+mod street;
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt;
@@ -20,6 +21,10 @@ use foreshock::event::Venue;
 use foreshock::simulate::market::Schedule;
 use foreshock::simulate::street::Street;
 use scratch::Scratch;
+use street::feeds;
+
+/// Venues that everybody can hear.
+const HEARD: [Venue; 3] = [Venue::Binance, Venue::Bybit, Venue::Okx];
 
 /// How long anything may take before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -52,16 +57,7 @@ impl Scene {
         let mut text = format!("{more}\n[run]\nstatus = {}\n", quoted("status"));
         text += &format!("[journal]\ndirectory = {}\n", quoted("journal"));
         text += &format!("[feeds]\nca_file = {}\n", quoted("ca.pem"));
-        text += "[feeds.venues.hyperliquid]\nenabled = false\n";
-        let mut urls: BTreeMap<Venue, Vec<String>> = BTreeMap::new();
-        for (venue, route, url) in self.street.urls() {
-            urls.entry(venue).or_default().push(format!("{route} = {url:?}"));
-        }
-        for (venue, urls) in urls.into_iter().filter(|(venue, _)| *venue != Venue::Hyperliquid) {
-            let (name, rest) = (venue.name(), self.street.rest(venue));
-            let urls = urls.join(", ");
-            text += &format!("[feeds.venues.{name}]\nrest = {rest:?}\nurls = {{ {urls} }}\n");
-        }
+        text += &feeds(&self.street, &HEARD);
         fs::write(self.file("config.toml"), text).unwrap();
     }
 

@@ -16,6 +16,8 @@ mod peer;
 mod server;
 #[path = "support/scratch.rs"]
 mod scratch;
+#[path = "support/street.rs"]
+mod street;
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -26,7 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use foreshock::event::Venue;
+use foreshock::event::VENUES;
 use foreshock::publish::latency::summarise;
 use foreshock::publish::redis::STREAM;
 use foreshock::simulate::market::Schedule;
@@ -34,6 +36,7 @@ use foreshock::simulate::street::Street;
 use peer::{Certificate, Peer};
 use scratch::Scratch;
 use server::{Server, skipped};
+use street::feeds;
 
 fn full() -> bool {
     std::env::var_os("FORESHOCK_FULL").is_some_and(|value| value == "1")
@@ -129,14 +132,7 @@ impl Scene {
         text += &format!("url = \"https://localhost:{}/x\"\n", self.hook.peer.port);
         text += &format!("ca_file = {}\n", quoted("hook.pem"));
         text += &format!("[feeds]\nca_file = {}\n", quoted("ca.pem"));
-        for venue in [Venue::Binance, Venue::Bybit, Venue::Okx, Venue::Hyperliquid] {
-            let routes = self.street.urls().into_iter().filter(|(of, ..)| *of == venue);
-            let urls: Vec<_> = routes.map(|(_, name, url)| format!("{name} = {url:?}")).collect();
-            let (name, rest) = (venue.name(), self.street.rest(venue));
-            let urls = urls.join(", ");
-            text += &format!("[feeds.venues.{name}]\nrest = {rest:?}\nurls = {{ {urls} }}\n");
-        }
-        text
+        text + &feeds(&self.street, &VENUES)
     }
 
     fn run(&self) -> Child {
