@@ -286,9 +286,14 @@ mod tests {
 
     #[test]
     fn f9_what_is_saved_is_bounded_and_no_part_more() {
-        let rich = [frame(0x82, 1 << 20), frame(0x01, 0), frame(0x00, 0).repeat(64)].concat();
-        let (through, fault) = passed(&rich, 4_096);
-        assert_eq!((through, fault), (rich.len() - 2, Some(Fault::Crumbs)));
+        let parted = [frame(0x01, 0), frame(0x80, 0)].concat();
+        // With nothing spent there is nothing to earn back, and with one only that one.
+        for spent in [&[][..], &parted] {
+            let rich = [frame(0x82, 1 << 20), frame(0x01, 0), frame(0x00, 0).repeat(64)].concat();
+            let rich = [spent, &rich].concat();
+            let (through, fault) = passed(&rich, 4_096);
+            assert_eq!((through, fault), (rich.len() - 2, Some(Fault::Crumbs)));
+        }
     }
 
     #[test]
