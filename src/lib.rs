@@ -18,7 +18,7 @@
 //!
 //! * What passes through the doors: [`time`], [`symbol`], [`event`], [`quote`], [`signal`], [`output`];
 //!   how work is done: [`stage`] (take a turn), [`ring`] (bounded, counted), [`ledger`] (the books),
-//!   [`https`] and [`tls`] (spoken off the hot path).
+//!   [`tap`] (what threads time themselves), [`https`] and [`tls`] (spoken off the hot path).
 //! * [`ingest`] turns bytes into events. It knows venues and nothing of risk.
 //! * [`engine`] is arithmetic: no clock, no I/O, no lock, no allocation after start.
 //! * [`publish`] tells the world. It knows sinks and nothing of venues' formats.
@@ -40,6 +40,7 @@ pub mod record;
 pub mod stage;
 pub mod ring;
 pub mod ledger;
+pub mod tap;
 pub mod https;
 pub mod tls;
 pub mod ingest;

@@ -15,7 +15,7 @@ use foreshock::output::{Output, lines};
 use foreshock::publish::console::{self, Lines};
 use foreshock::publish::history::{self, History};
 use foreshock::publish::journal::{self, Journal};
-use foreshock::publish::latency::{self, Latency, Taps};
+use foreshock::publish::latency::{self, Latency};
 use foreshock::publish::page::{self, Opening, Page, Wires};
 use foreshock::publish::redis::{self, Redis};
 use foreshock::publish::{Publisher, Sink};
@@ -23,6 +23,7 @@ use foreshock::ring::{Outlet, ring};
 use foreshock::signal::{Kind, Level, Report};
 use foreshock::stage::Stage;
 use foreshock::symbol::Symbol;
+use foreshock::tap::Taps;
 use foreshock::time::{Nanos, Now};
 use scratch::Scratch;
 

@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::Clock;
 use crate::ledger::Ledger;
-use crate::publish::latency::Tap;
 use crate::publish::page::Heart;
 use crate::stage::{Stage, Turn};
+use crate::tap::Tap;
 use crate::time::{NS_PER_S, Nanos, Now};
 
 /// What a thread does after a pass in which no stage had work.

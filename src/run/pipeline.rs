@@ -15,11 +15,12 @@ use super::sinks::sinks;
 use crate::config::{Config, Layout, Run};
 use crate::engine::EngineStage;
 use crate::event::Event;
-use crate::publish::latency::{ACKNOWLEDGED, Tap, Taps};
+use crate::publish::latency::ACKNOWLEDGED;
 use crate::publish::page::{Heart, Opening, Wires};
 use crate::publish::{Publisher, Sink};
 use crate::ring::{Inlet, ring};
 use crate::stage::Stage;
+use crate::tap::{Tap, Taps};
 
 /// What is needed to run.
 pub struct Pipeline {

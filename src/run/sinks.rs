@@ -11,9 +11,10 @@ use crate::publish::alert::Alerts;
 use crate::publish::console::Lines;
 use crate::publish::history::History;
 use crate::publish::journal::Journal;
-use crate::publish::latency::{Latency, Tap, Taps};
+use crate::publish::latency::Latency;
 use crate::publish::page::{Opening, Page, Wires};
 use crate::publish::redis::Redis;
+use crate::tap::{Tap, Taps};
 
 /// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
 /// it goes on with; `acknowledged` takes how long Redis needs; `page` is what the page shows and hears

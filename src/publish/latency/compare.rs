@@ -60,7 +60,7 @@ fn change(was: u64, is: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::latency::histogram;
+    use crate::tap::histogram;
 
     fn summary(stages: &[(&str, u64)]) -> Summary {
         let stage = |&(name, ns): &(&str, u64)| {

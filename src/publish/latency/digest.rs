@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use hdrhistogram::Histogram;
 
-use super::histogram;
+use crate::tap::histogram;
 use crate::time::Millis;
 
 /// Most stages.

@@ -13,8 +13,9 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogHistogram, IntervalLogIterator, LogEntry,
 };
 
+use super::STAGES;
 use super::series::Point;
-use super::{STAGES, histogram};
+use crate::tap::histogram;
 
 /// Largest log that is read.
 const LOG_MAX: u64 = 1 << 30;

@@ -15,8 +15,7 @@
 //! compares two wall clocks, the venue's and ours: it is the venue's delay and never added to ours.
 //!
 //! Threads that measure for themselves (the longest turn, Redis' acknowledgement) record into a
-//! [`Tap`], whose histograms travel here in boxes that go to and fro; nobody waits and nothing is
-//! allocated.
+//! [`Tap`](crate::tap::Tap).
 //!
 //! The thread that writes the log also keeps a [`Digest`] for whoever shows the latencies of a run.
 
@@ -33,7 +32,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::V2DeflateSerializer;
 use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
@@ -50,6 +48,7 @@ use crate::ledger::{Counts, Ledger};
 use crate::output::Message;
 use crate::signal::Report;
 use crate::stage::Turn;
+use crate::tap::{LONGEST_NS, Taps, histogram};
 use crate::time::{Millis, NS_PER_MS, Nanos, Now};
 
 /// The stages, in the order of travel.
@@ -63,18 +62,6 @@ const VENUE: usize = 0;
 const PARSED: usize = 1;
 const TAKEN: usize = 2;
 const PUBLISHED: usize = 3;
-
-/// Longest time told apart, ns; anything longer counts as this.
-const LONGEST_NS: u64 = 60_000_000_000;
-/// Significant digits.
-const DIGITS: u8 = 3;
-
-/// A histogram of nanoseconds: 1 ns to 60 s, three digits.
-#[must_use]
-pub fn histogram() -> Histogram<u64> {
-    #[expect(clippy::expect_used, reason = "the bounds are constants that fit, as a test shows")]
-    Histogram::new_with_bounds(1, LONGEST_NS, DIGITS).expect("constant bounds")
-}
 
 /// Where and how often the log is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,60 +100,6 @@ impl Settings {
             return Err(format!("file_mb = {}: 1 to 1048576", self.file_mb));
         }
         Ok(())
-    }
-}
-
-/// A histogram filled on another thread.
-#[derive(Debug)]
-pub struct Tap {
-    histogram: Box<Histogram<u64>>,
-    full: Sender<Box<Histogram<u64>>>,
-    empty: Receiver<Box<Histogram<u64>>>,
-}
-
-impl Tap {
-    /// Counts a duration.
-    pub fn record(&mut self, ns: u64) {
-        self.histogram.saturating_record(ns);
-    }
-
-    /// Hands over what was counted, if the last one has come back; call it about once a second.
-    pub fn offer(&mut self) {
-        if self.histogram.is_empty() {
-            return;
-        }
-        if let Ok(blank) = self.empty.try_recv() {
-            let full = std::mem::replace(&mut self.histogram, blank);
-            let _ = self.full.try_send(full);
-        }
-    }
-}
-
-impl Drop for Tap {
-    fn drop(&mut self) {
-        self.offer();
-    }
-}
-
-/// The ends of the taps at which the log listens.
-#[derive(Debug, Default)]
-pub struct Taps(Vec<Ear>);
-
-#[derive(Debug)]
-struct Ear {
-    name: &'static str,
-    full: Receiver<Box<Histogram<u64>>>,
-    empty: Sender<Box<Histogram<u64>>>,
-}
-
-impl Taps {
-    /// A tap for a stage of this name, which must not hold a comma or a space: `turn_engine`.
-    pub fn tap(&mut self, name: &'static str) -> Tap {
-        let (full, filled) = bounded(2);
-        let (back, empty) = bounded(2);
-        let _ = back.try_send(Box::new(histogram()));
-        self.0.push(Ear { name, full: filled, empty: back });
-        Tap { histogram: Box::new(histogram()), full, empty }
     }
 }
 
@@ -382,20 +315,10 @@ impl Writer {
             self.put(name, histogram, interval)?;
         }
         let taps = std::mem::take(&mut self.taps);
-        let told = taps.0.iter().try_for_each(|ear| self.hear(ear, interval));
+        let told = taps.drain(|name, histogram| self.put(name, histogram, interval));
         self.taps = taps;
         told?;
         self.log.as_mut().map_or(Ok(()), |log| log.file.flush())
-    }
-
-    fn hear(&mut self, ear: &Ear, interval: &Interval) -> io::Result<()> {
-        while let Ok(mut histogram) = ear.full.try_recv() {
-            let put = self.put(ear.name, &histogram, interval);
-            histogram.reset();
-            let _ = ear.empty.try_send(histogram);
-            put?;
-        }
-        Ok(())
     }
 
     fn put(
@@ -471,14 +394,6 @@ mod tests {
     use super::*;
     use crate::event::{Stamp, Venue};
     use crate::symbol::Symbol;
-
-    #[test]
-    fn the_bounds_fit() {
-        let mut histogram = histogram();
-        histogram.saturating_record(u64::MAX);
-        assert_eq!(histogram.len(), 1);
-        assert!(histogram.max() >= LONGEST_NS);
-    }
 
     fn liquidation(venue_ms: i64, flags: Flags) -> Event {
         let mut event = Event::tick(Nanos::from_millis(10_000));

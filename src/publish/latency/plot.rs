@@ -236,7 +236,7 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::latency::histogram;
+    use crate::tap::histogram;
 
     fn summary() -> Summary {
         let mut fast = histogram();

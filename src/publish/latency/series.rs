@@ -99,7 +99,7 @@ fn bar(ns: u64, least: u64, most: u64) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publish::latency::histogram;
+    use crate::tap::histogram;
 
     #[test]
     fn a_row_shows_when_it_was_slow_and_when_nothing_was_measured() {

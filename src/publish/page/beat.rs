@@ -1,7 +1,7 @@
 //! Heartbeats: once a second each thread of the pipeline tells that its loop goes round, and what its
 //! stages have counted.
 //!
-//! The boxes go to and fro like those of a [`Tap`](crate::publish::latency::Tap): nobody waits and
+//! The boxes go to and fro like those of a [`Tap`](crate::tap::Tap): nobody waits and
 //! nothing is allocated. A thread that hangs in a turn does not beat, which is how it is found out.
 
 use arrayvec::ArrayVec;

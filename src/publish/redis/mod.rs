@@ -34,7 +34,6 @@ use self::backlog::Entry;
 use self::contract::{Bitcoin, Feed};
 use self::worker::{Parcel, Worker};
 use super::courier::CLOSE_DEADLINE;
-use super::latency::Tap;
 use super::{Fate, Sink};
 use crate::event::{Body, Event, FeedState};
 use crate::ledger::{Counts, Ledger};
@@ -42,6 +41,7 @@ use crate::output::Message;
 use crate::signal::Report;
 use crate::stage::Turn;
 use crate::symbol::Symbol;
+use crate::tap::Tap;
 use crate::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
 
 /// How to reach Redis and how much to keep for it.

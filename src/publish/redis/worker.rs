@@ -36,9 +36,9 @@ use crate::event::{Event, Venue};
 use crate::publish::Fate;
 use crate::publish::courier::CLOSE_DEADLINE;
 use crate::publish::json;
-use crate::publish::latency::Tap;
 use crate::signal::Report;
 use crate::symbol::Symbol;
+use crate::tap::Tap;
 use crate::time::Now;
 
 /// What the sink hands over.
