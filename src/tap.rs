@@ -8,6 +8,8 @@
 use crossbeam_channel::{Receiver, Sender, bounded};
 use hdrhistogram::Histogram;
 
+use crate::time::{NS_PER_S, Nanos};
+
 /// Longest time told apart, ns; anything longer counts as this.
 pub const LONGEST_NS: u64 = 60_000_000_000;
 /// Significant digits.
@@ -26,6 +28,7 @@ pub struct Tap {
     histogram: Box<Histogram<u64>>,
     full: Sender<Box<Histogram<u64>>>,
     empty: Receiver<Box<Histogram<u64>>>,
+    offered: Nanos,
 }
 
 impl Tap {
@@ -34,7 +37,15 @@ impl Tap {
         self.histogram.saturating_record(ns);
     }
 
-    /// Hands over what was counted, if the last one has come back; call it about once a second.
+    /// Hands over what was counted, once a second; call it as often as you like.
+    pub fn offer_each_second(&mut self, now: Nanos) {
+        if now.since(self.offered) >= NS_PER_S {
+            self.offered = now;
+            self.offer();
+        }
+    }
+
+    /// Hands over what was counted, if the last one has come back.
     pub fn offer(&mut self) {
         if self.histogram.is_empty() {
             return;
@@ -70,7 +81,7 @@ impl Taps {
         let (back, empty) = bounded(2);
         let _ = back.try_send(Box::new(histogram()));
         self.0.push(Ear { name, full: filled, empty: back });
-        Tap { histogram: Box::new(histogram()), full, empty }
+        Tap { histogram: Box::new(histogram()), full, empty, offered: Nanos::default() }
     }
 
     /// Gives what was handed over to `put`, tap by tap, and the boxes back.

@@ -6,8 +6,12 @@ mod support {
     pub mod counting;
 }
 
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+
 use foreshock::event::Venue;
 use foreshock::ingest::Frame;
+use foreshock::ingest::arrival::Arrival;
 use foreshock::ingest::capture::Block;
 use foreshock::ingest::content::Content;
 use foreshock::ingest::coverage::Coverage;
@@ -88,4 +92,21 @@ fn a_frame_of_two_lines_costs_no_allocation_on_its_way() {
     assert_eq!(counts.get("frames"), 4_000);
     assert_eq!(passed, 4_000, "each pair of twins once");
     assert!(beats >= 70, "{beats}");
+}
+
+#[test]
+fn asking_when_it_arrived_costs_no_allocation() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut peer = listener.accept().unwrap().0;
+    let mut arrival = Arrival::of(&tcp).unwrap();
+    peer.write_all(&[7; 800]).unwrap();
+    let (mut buffer, mut told) = ([0; 8], 0);
+    let spent = allocations(|| {
+        for _ in 0..100 {
+            assert_eq!(arrival.read(&tcp, &mut buffer).unwrap(), 8);
+            told += u32::from(arrival.take().is_some());
+        }
+    });
+    assert_eq!((spent, told), (0, 100), "one segment, in parts: each part has its stamp");
 }

@@ -21,6 +21,7 @@ pub mod twins;
 pub mod coverage;
 pub mod content;
 pub mod parts;
+pub mod arrival;
 pub mod wire;
 pub mod resolve;
 pub mod dial;

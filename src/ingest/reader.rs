@@ -17,6 +17,7 @@ use crate::event::{Body, Completeness, Event, Flags};
 use crate::ledger::{Counts, Ledger};
 use crate::ring::Outlet;
 use crate::stage::{Stage, Turn};
+use crate::tap::Tap;
 use crate::time::{Nanos, Now};
 
 /// Frames taken from one source in one turn: fair over sources, and no turn is long.
@@ -37,6 +38,8 @@ pub struct Reader {
     /// Venues that are mute while others cascade: a set of bits.
     mute: u8,
     pulse: Option<Pulse>,
+    /// Where it is recorded how long what was read had lain in the kernel.
+    arrivals: Option<Tap>,
 }
 
 /// The first ring, and the books about it.
@@ -97,6 +100,7 @@ impl Reader {
             content: Content::default(),
             mute: 0,
             pulse: None,
+            arrivals: None,
         }
     }
 
@@ -107,9 +111,18 @@ impl Reader {
         self
     }
 
+    /// Records into `arrivals`, per source and turn, how long what was read had lain in the kernel.
+    #[must_use]
+    pub fn timing(mut self, arrivals: Option<Tap>) -> Self {
+        self.arrivals = arrivals;
+        self
+    }
+
     /// Reads all sources once.
     fn read(&mut self, now: Now) -> Turn {
-        let Self { sources, intake, door, stamp, notices, coverage, content, pulse, .. } = self;
+        let Self {
+            sources, intake, door, stamp, notices, coverage, content, pulse, arrivals, ..
+        } = self;
         let mut turn = Turn::Done;
         let mut healed = None;
         for (n, source) in sources.iter_mut().enumerate() {
@@ -132,6 +145,9 @@ impl Reader {
                 }
                 Heard { verdict, rare, late }
             });
+            if let Some((arrivals, waited)) = arrivals.as_mut().zip(source.waited()) {
+                arrivals.record(waited.max(1));
+            }
             turn = match (read, turn) {
                 (Read::Frames, _) | (_, Turn::Worked) => Turn::Worked,
                 (Read::Idle, _) => Turn::Idle,
@@ -201,6 +217,9 @@ impl Stage for Reader {
         self.tick(now);
         if let Some(pulse) = &mut self.pulse {
             pulse.turn(now.mono, |venue, line| self.intake.race(venue, line));
+        }
+        if let Some(arrivals) = &mut self.arrivals {
+            arrivals.offer_each_second(now.mono);
         }
         turn
     }

@@ -29,6 +29,8 @@ pub struct Settings {
     pub canary_ms: u64,
     /// Bytes read from one line in one turn, at most.
     pub read_budget: usize,
+    /// Whether the kernel is asked when it received what is read: shown as `kernel_to_read`.
+    pub kernel_stamps: bool,
 }
 
 /// One venue.
@@ -65,6 +67,7 @@ impl Default for Settings {
             dead_ms: 4_500,
             canary_ms: 4_500,
             read_budget: 16 * 1024,
+            kernel_stamps: true,
         }
     }
 }

@@ -116,6 +116,7 @@ pub struct Socket {
     endpoint: Arc<Endpoint>,
     heartbeat: Option<&'static str>,
     read_budget: usize,
+    timed: bool,
     dialer: Dialer,
     answers: (Sender<Answer>, Receiver<Answer>),
     poll: Poll,
@@ -157,6 +158,7 @@ impl Socket {
             endpoint: Arc::new(endpoint),
             heartbeat,
             read_budget,
+            timed: false,
             dialer,
             answers: bounded(1),
             poll: Poll::new()?,
@@ -167,6 +169,13 @@ impl Socket {
             frames: 0,
             bytes: 0,
         })
+    }
+
+    /// Finds out how long what it reads lay in the kernel.
+    #[must_use]
+    pub fn timing_arrivals(mut self) -> Self {
+        self.timed = true;
+        self
     }
 
     fn place(&mut self, slot: Slot) -> Option<&mut Open> {
@@ -183,12 +192,15 @@ impl Socket {
         }
     }
 
-    fn opened(&mut self, opened: Opened, now: Nanos) {
+    fn opened(&mut self, mut opened: Opened, now: Nanos) {
         let fd = opened.socket.get_ref().as_raw_fd();
         // Which of the two it will be does not matter to the poll: both are looked at.
         let interest = Interest::READABLE | Interest::WRITABLE;
         if let Err(e) = self.poll.registry().register(&mut SourceFd(&fd), Token(0), interest) {
             return self.line.refused(Refusal::new(format!("poll: {e}")), now);
+        }
+        if self.timed {
+            opened.socket.get_mut().pipe_mut().time_arrivals();
         }
         self.last = Some(opened.peer);
         let (slot, gone) = self.line.opened(now);
@@ -369,6 +381,11 @@ impl Source for Socket {
         }
         let more = self.open.iter().flatten().any(|open| open.ready);
         if given > 0 || more { Read::Frames } else { Read::Idle }
+    }
+
+    fn waited(&mut self) -> Option<u64> {
+        let open = self.open.iter_mut().flatten();
+        open.filter_map(|open| open.socket.get_mut().pipe_mut().waited()).max()
     }
 
     fn feed(&mut self) -> Option<FeedChange> {

@@ -106,6 +106,12 @@ pub trait Source: Send {
     /// to keep a turn short.
     fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read;
 
+    /// How long at most what the last call of [`Self::read`] read had lain in the kernel, ns; `None` when
+    /// nothing was read or the kernel does not say.
+    fn waited(&mut self) -> Option<u64> {
+        None
+    }
+
     /// The next change of state since the last call, oldest first.
     fn feed(&mut self) -> Option<FeedChange> {
         None

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, StreamOwned};
 use socket2::{SockRef, TcpKeepalive};
 
+use super::arrival::Arrival;
 use super::parts::Parts;
 
 /// Data that the peer does not acknowledge for this long ends the connection.
@@ -24,6 +25,8 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Pipe {
     tcp: TcpStream,
+    /// When what is read had arrived, where that is asked for.
+    arrival: Option<Arrival>,
     deadline: Option<Instant>,
     allowance: usize,
     /// The same after decryption: one record of TLS is up to 16 KiB, and comes at once.
@@ -47,6 +50,7 @@ impl Pipe {
         socket.set_tcp_keepalive(&keepalive.with_interval(KEEPALIVE_EVERY).with_retries(2))?;
         Ok(Self {
             tcp,
+            arrival: None,
             deadline: Some(deadline),
             allowance: usize::MAX,
             plain: usize::MAX,
@@ -68,6 +72,16 @@ impl Pipe {
     pub fn free(&mut self) -> io::Result<()> {
         self.deadline = None;
         self.tcp.set_nonblocking(true)
+    }
+
+    /// Finds out how long what is read from here on lay in the kernel, where it says so.
+    pub fn time_arrivals(&mut self) {
+        self.arrival = Arrival::of(&self.tcp);
+    }
+
+    /// The longest that something read since the last call had lain in the kernel, ns.
+    pub fn waited(&mut self) -> Option<u64> {
+        self.arrival.as_mut().and_then(Arrival::take)
     }
 
     /// Begins a turn that may take `bytes` from the kernel.
@@ -132,7 +146,12 @@ impl Read for Pipe {
         if left.is_some() {
             self.tcp.set_read_timeout(left)?;
         }
-        match retried(|| self.tcp.read(part)) {
+        let Self { tcp, arrival, .. } = self;
+        let read = retried(|| match arrival {
+            Some(arrival) => arrival.read(tcp, part),
+            None => tcp.read(part),
+        });
+        match read {
             Ok(n) => {
                 self.allowance = self.allowance.saturating_sub(n);
                 self.taken += n as u64;

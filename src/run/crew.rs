@@ -48,11 +48,7 @@ pub struct Turns {
     pub longest: u64,
     /// Where the lengths of turns that did something are recorded.
     tap: Option<Tap>,
-    offered: Nanos,
 }
-
-/// How often what was recorded is handed to the log.
-const OFFER_NS: u64 = NS_PER_S;
 
 impl Turns {
     fn record(&mut self, turn: Turn, from: Now, to: Now) {
@@ -60,10 +56,7 @@ impl Turns {
         self.longest = self.longest.max(ns);
         let Some(tap) = self.tap.as_mut().filter(|_| turn == Turn::Worked) else { return };
         tap.record(ns.max(1));
-        if to.mono.since(self.offered) >= OFFER_NS {
-            self.offered = to.mono;
-            tap.offer();
-        }
+        tap.offer_each_second(to.mono);
     }
 }
 
@@ -271,7 +264,7 @@ impl Pulse {
         self.gone_round += 1;
         self.passes.set(self.gone_round);
         let Some(heart) = &self.heart else { return };
-        if now.mono.since(self.told) < OFFER_NS {
+        if now.mono.since(self.told) < NS_PER_S {
             return;
         }
         self.told = now.mono;
@@ -294,7 +287,7 @@ struct Place {
 
 impl Place {
     fn new((stage, tap): (Box<dyn Stage>, Option<Tap>)) -> Self {
-        let turns = Turns { stage: stage.name(), longest: 0, tap, offered: Nanos::default() };
+        let turns = Turns { stage: stage.name(), longest: 0, tap };
         Self { stage, turns, done: false }
     }
 }

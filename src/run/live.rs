@@ -34,8 +34,10 @@ use crate::ingest::settings::Settings;
 use crate::ingest::socket::{Setup, Socket};
 use crate::ingest::source::{FeedChange, Source, Unheard};
 use crate::publish::Sink;
+use crate::publish::latency::ARRIVED;
 use crate::publish::page::Wires;
 use crate::ring::ring;
+use crate::tap::Taps;
 
 /// Feed changes waiting to be printed.
 const NOTICES: usize = 1_024;
@@ -94,7 +96,9 @@ pub fn listen(
     let mut reader = Reader::new(sources, intake, outlet, stamp, notices);
     let mut wires = Wires::default();
     let (mut board, vitals) = Board::new(clock);
-    reader = reader.telling(vitals);
+    let mut taps = Taps::default();
+    let timed = config.feeds.kernel_stamps && (config.latency.is_on() || config.page.is_on());
+    reader = reader.telling(vitals).timing(timed.then(|| taps.tap(ARRIVED)));
     board.tell(wires.feeds());
     if let Err(why) = board.open(&config.run.status()) {
         eprintln!("status: {why}; `foreshock venues` will not show this run");
@@ -104,7 +108,7 @@ pub fn listen(
     eprint!("{}", past.words);
     let (sinks, manager) = manager(clock);
     let (reload, relief) = reload.unzip();
-    let crew = Pipeline { ingest, events, past, sinks, page: Some(wires), relief };
+    let crew = Pipeline { ingest, events, taps, past, sinks, page: Some(wires), relief };
     let crew = crew.start(config, clock, stop)?;
     let beside = Beside { board: Some(board), manager, reload };
     Ok(attend(crew, &heard, stop, beside, enough))
@@ -238,7 +242,11 @@ pub(super) fn sources(
     }
     let threads = |e: std::io::Error| Failure::running(format!("dial threads: {e}"));
     let dialer = Dialer::start(lines.len(), &trust).map_err(threads)?;
-    let open = |line| Ok(Box::new(Socket::new(line, dialer.clone())?) as Box<dyn Source>);
+    let open = |line| {
+        let socket = Socket::new(line, dialer.clone())?;
+        let socket = if feeds.kernel_stamps { socket.timing_arrivals() } else { socket };
+        Ok(Box::new(socket) as Box<dyn Source>)
+    };
     let open =
         |line| open(line).map_err(|e: std::io::Error| Failure::running(format!("poll: {e}")));
     lines.into_iter().map(open).chain(besides.into_iter().map(Ok)).collect()

@@ -28,6 +28,8 @@ pub struct Pipeline {
     pub ingest: Box<dyn Stage>,
     /// The other end of that ring.
     pub events: Inlet<Event>,
+    /// What is timed before the pipeline's own stages.
+    pub taps: Taps,
     /// What an earlier run left; nothing for a run that stands alone.
     pub past: Past,
     /// Where messages go beside the sinks that are configured.
@@ -44,7 +46,7 @@ impl Pipeline {
     /// # Errors
     /// When a sink cannot be opened, or the system refuses a thread.
     pub fn start(self, config: &Config, clock: Clock, stop: &Stop) -> Result<Crew, Failure> {
-        let mut taps = Taps::default();
+        let mut taps = self.taps;
         let mut page = self.page.filter(|_| config.page.is_on());
         let measured = config.latency.is_on() || page.is_some();
         let mut tap = |name| measured.then(|| taps.tap(name));

@@ -29,6 +29,7 @@ use crate::publish::console::Lines;
 use crate::publish::json;
 use crate::record;
 use crate::ring::ring;
+use crate::tap::Taps;
 
 /// Plays `files` at `speed`, at most `duration` of recorded time.
 ///
@@ -64,8 +65,16 @@ pub fn replay(
     // Nobody may take the past for the present.
     config.alert.mark = "REPLAY".to_owned();
     config.journal.restore = false;
-    let crew = Pipeline { ingest, events, past: Past::default(), sinks, page: None, relief: None }
-        .start(&config, clock, &stop)?;
+    let crew = Pipeline {
+        ingest,
+        events,
+        taps: Taps::default(),
+        past: Past::default(),
+        sinks,
+        page: None,
+        relief: None,
+    }
+    .start(&config, clock, &stop)?;
     so_far.show(&crew, begin);
     let outcome = crew.join();
     let settled = settle(&outcome, &mut io::stderr().lock());

@@ -276,6 +276,7 @@ pub fn line_of(plan: Plan, url: &str, ca_pem: Option<&str>) -> Driven {
     let endpoint = Endpoint::parse(url).unwrap();
     let setup = Setup { plan, endpoint, heartbeat: Some("ping"), read_budget: 32 * 1024 };
     let socket = Socket::new(setup, Dialer::start(1, &trust).unwrap()).unwrap();
+    let socket = socket.timing_arrivals();
     let (frames, changes) = (Vec::new(), Vec::new());
     Driven { socket, ms: 1_000_000, heard: 0, frames, keep: usize::MAX, changes }
 }

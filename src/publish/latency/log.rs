@@ -13,8 +13,8 @@ use hdrhistogram::serialization::interval_log::{
     IntervalLogHistogram, IntervalLogIterator, LogEntry,
 };
 
-use super::STAGES;
 use super::series::Point;
+use super::{ARRIVED, STAGES};
 use crate::tap::histogram;
 
 /// Largest log that is read.
@@ -68,7 +68,9 @@ pub fn summarise(path: &Path) -> Result<Summary, String> {
         }
     }
     summary.stages.sort_by_key(|stage| {
-        STAGES.iter().position(|name| *name == stage.name).unwrap_or(STAGES.len())
+        let known = STAGES.iter().position(|name| *name == stage.name);
+        let place = known.or((stage.name == ARRIVED).then_some(0)).unwrap_or(STAGES.len());
+        (place, stage.name == ARRIVED)
     });
     Ok(summary)
 }

@@ -9,12 +9,16 @@
 //! | `parsed_to_taken` | normalised | the engine's turn that took it | reports right behind the event that tipped them |
 //! | `taken_to_published` | that turn | handed to every sink | reports |
 //!
+//! Beside these, where it is known, `kernel_to_read`: from the kernel's own stamp on a segment to the read that
+//! took it, of every turn in which something was read. It ends somewhere inside `receive_to_parsed`, which
+//! begins with the turn: the two overlap and are not added up.
+//!
 //! An echoed event does not say when the engine took it, so the last two stages come from reports
 //! alone; reports tipped by the clock have nothing that was parsed. `taken_to_published` ends with the
 //! start of the publisher's *next* turn: at that moment every sink certainly has it. The first stage
 //! compares two wall clocks, the venue's and ours: it is the venue's delay and never added to ours.
 //!
-//! Threads that measure for themselves (the longest turn, Redis' acknowledgement) record into a
+//! Threads that measure for themselves (turns, arrivals, Redis' acknowledgement) record into a
 //! [`Tap`](crate::tap::Tap).
 //!
 //! The thread that writes the log also keeps a [`Digest`] for whoever shows the latencies of a run.
@@ -54,6 +58,9 @@ use crate::time::{Millis, NS_PER_MS, Nanos, Now};
 /// The stages, in the order of travel.
 pub const STAGES: [&str; 4] =
     ["venue_to_receive", "receive_to_parsed", "parsed_to_taken", "taken_to_published"];
+
+/// From received by the kernel to read by us; recorded by the reader.
+pub const ARRIVED: &str = "kernel_to_read";
 
 /// From handed over to acknowledged by Redis; recorded by its thread.
 pub const ACKNOWLEDGED: &str = "published_to_acknowledged";
