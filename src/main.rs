@@ -138,6 +138,9 @@ enum Command {
         /// Also draws the percentiles into an SVG.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
+        /// How to print it; in JSON all times are nanoseconds.
+        #[arg(long, default_value = "table")]
+        format: Format,
     },
     /// Lists what can be heard where, how completely, and what is known to be gone.
     #[command(after_help = "Example:\n  foreshock venues --format json")]
@@ -496,8 +499,9 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         }
         Command::Decode { venue, file } => run::decode::decode(&venue, file.as_deref()),
         Command::Record { file, duration } => run::record::record(&config, &file, duration),
-        Command::Latency { file, against, series, svg } => {
-            run::latency::latency(&file, against.as_deref(), series, svg.as_deref())
+        Command::Latency { file, against, series, svg, format } => {
+            let (against, svg) = (against.as_deref(), svg.as_deref());
+            run::latency::latency(&file, against, series, svg, format.into())
         }
         Command::Venues { format } => run::venues::venues(&config, format.into()),
         Command::Explain { signal, journal, events } => {

@@ -7,10 +7,12 @@ mod redis_server;
 #[path = "support/scratch.rs"]
 mod scratch;
 
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use redis_server::Server;
 use scratch::Scratch;
+use serde_json::Value;
 
 fn foreshock(args: &[&str]) -> (Output, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_foreshock")).args(args).output().unwrap();
@@ -98,6 +100,33 @@ fn the_demo_reaches_redis_and_the_journal_and_balances_its_books() {
     let (output, stdout, stderr) = foreshock(&args);
     assert!(output.status.success() && stdout.contains("receive_to_parsed"), "{stdout}{stderr}");
     assert!(std::fs::read_to_string(svg).unwrap().starts_with("<svg"));
+    read_by_another(&log);
+}
+
+/// Another implementation reads the same of every stage out of the log.
+fn read_by_another(log: &Path) {
+    let tools = std::env::var_os("CARGO_TARGET_DIR").map_or("target".into(), PathBuf::from);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join(tools).join("tools/bin/python");
+    let script = root.join("tests/support/interval_log.py");
+    if !python.exists() {
+        eprintln!("skipped: no {} (tests/run.sh makes it)", python.display());
+        return;
+    }
+    let output = Command::new(python).args([&script, log]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let mut theirs: Vec<Value> =
+        said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (_, stdout, stderr) = foreshock(&["latency", log.to_str().unwrap(), "--format", "json"]);
+    let ours: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+    let mut ours: Vec<Value> = ours["stages"].as_array().unwrap().clone();
+    for stages in [&mut ours, &mut theirs] {
+        stages.sort_by_key(|stage| stage["name"].to_string());
+    }
+    assert!(ours.len() >= 8, "{ours:?}");
+    assert!(ours.iter().any(|stage| stage["name"] == "kernel_to_read"), "{ours:?}");
+    assert_eq!(ours, theirs);
 }
 
 #[test]

@@ -9,6 +9,7 @@ need strace strace             # makes system calls fail
 need faketime faketime         # lies about the time
 need ip iproute2               # builds roads that lose and delay
 need python3 python3           # carries packets over them
+python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv) # takes the reader below
 need chromium chromium         # looks at the page
 need promtool prometheus       # checks the metrics and the rules
 # The Python example speaks through it.
@@ -26,5 +27,10 @@ if [ ${#missing[@]} -gt 0 ]; then
         $sudo systemctl disable --now prometheus >/dev/null 2>&1 || true
     fi
 fi
+# Reads the latency log independently of us; from PyPI, into a folder that `cargo clean` removes.
+tools=${CARGO_TARGET_DIR:-target}/tools
+"$tools/bin/python" -c 'import hdrh' 2>/dev/null ||
+    { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet hdrhistogram==0.10.8; } ||
+    echo "no independent reader of latency logs: its test will skip" >&2
 cargo build --release --quiet
 cargo test "$@"

@@ -42,7 +42,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::{Deserialize, Serialize};
 
 pub use self::digest::{Digest, Digested};
-pub use self::log::{Stage, Summary, summarise};
+pub use self::log::{PERCENTILES, Stage, Summary, summarise};
 pub use self::series::Point;
 
 use super::Sink;
