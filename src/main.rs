@@ -199,7 +199,11 @@ enum Command {
     },
     /// Checks the configuration; shows the plan and where each value came from.
     #[command(after_help = "Example:\n  foreshock check --set run.idle=park")]
-    Check,
+    Check {
+        /// How to print it.
+        #[arg(long, default_value = "table")]
+        format: Format,
+    },
     /// Checks this machine: what costs latency here, and the command that mends it. Changes nothing.
     #[command(after_help = "Examples:\n  foreshock doctor --venues\n  \
                             foreshock doctor --script > mend.sh    # read it before you run it\n\n\
@@ -518,7 +522,7 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
             run::export::export(&config, &options)
         }
         Command::Alert { what: AlertCommand::Test } => run::alert::test(&config),
-        Command::Check => run::check::check(&config, layers),
+        Command::Check { format } => run::check::check(&config, layers, format.into()),
         Command::Doctor { venues, script, format, root } => {
             let options =
                 run::doctor::Options { venues, script, format: format.into(), root: &root };

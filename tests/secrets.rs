@@ -192,7 +192,12 @@ fn s3_no_secret_from_the_environment_turns_up_anywhere() {
     assert!(client.number(&["XLEN", STREAM]) > 0, "Redis was written to");
     assert_eq!(client.text(&["SAVE"]), "OK");
     clean("Redis", &fs::read(server.scratch.path().join("dump.rdb")).unwrap());
-    for args in [&["check"][..], &["venues", "--format", "json"], &["alert", "test"]] {
+    for args in [
+        &["check"][..],
+        &["check", "--format", "json"],
+        &["venues", "--format", "json"],
+        &["alert", "test"],
+    ] {
         clean_output(args[0], &scene.command(args).output().unwrap());
     }
 }

@@ -114,8 +114,8 @@ fn changes(now: &Config, wanted: &Config) -> Result<Vec<String>, String> {
         Ok::<_, String>(lines)
     };
     let (now, wanted) = (flat(now)?, flat(wanted)?);
-    let find = |lines: &[(String, String)], key: &str| {
-        lines.iter().find(|(other, _)| other == key).map(|(_, value)| value.clone())
+    let find = |lines: &[(String, Value)], key: &str| {
+        lines.iter().find(|(other, _)| other == key).map(|(_, value)| value.to_string())
     };
     let mut keys: Vec<&String> = now.iter().chain(&wanted).map(|(key, _)| key).collect();
     keys.sort_unstable();
