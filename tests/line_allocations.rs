@@ -100,8 +100,13 @@ fn asking_when_it_arrived_costs_no_allocation() {
     let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let mut peer = listener.accept().unwrap().0;
     let mut arrival = Arrival::of(&tcp).unwrap();
-    peer.write_all(&[7; 800]).unwrap();
     let (mut buffer, mut told) = ([0; 8], 0);
+    // The kernel begins to stamp a moment after it is asked.
+    while arrival.take().is_none() {
+        peer.write_all(&[7; 8]).unwrap();
+        arrival.read(&tcp, &mut buffer).unwrap();
+    }
+    peer.write_all(&[7; 800]).unwrap();
     let spent = allocations(|| {
         for _ in 0..100 {
             assert_eq!(arrival.read(&tcp, &mut buffer).unwrap(), 8);

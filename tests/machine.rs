@@ -100,8 +100,10 @@ fn f27_system_calls_that_fail_end_a_connection_at_most_and_an_interruption_nothi
     }
     let unharmed = format!("{:?}", [Connecting, Live]);
     for inject in [
+        // The handshake reads by one call, the line by the other.
         "recvfrom:error=EINTR:when=2+3",
-        "recvfrom:error=EAGAIN:when=9+3",
+        "recvmsg:error=EINTR:when=2+3",
+        "recvmsg:error=EAGAIN:when=9+3",
         "sendto:error=EINTR:when=1+2",
         "epoll_wait:error=EINTR:when=1+2",
         // What TLS could not send is kept and sent again.
@@ -111,8 +113,8 @@ fn f27_system_calls_that_fail_end_a_connection_at_most_and_an_interruption_nothi
         assert!(said.starts_with(&unharmed), "{inject}: {said}");
     }
     for (inject, words) in [
-        ("recvfrom:error=ECONNRESET:when=60", "connection reset"),
-        ("recvfrom:error=ENOBUFS:when=60", "No buffer space"),
+        ("recvmsg:error=ECONNRESET:when=60", "connection reset"),
+        ("recvmsg:error=ENOBUFS:when=60", "No buffer space"),
         ("sendto:error=ENOBUFS:when=4..5", "No buffer space"),
         ("sendto:error=EPIPE:when=4..5", "connection reset"),
         ("socket:error=EMFILE:when=1", "Too many open files"),

@@ -271,8 +271,15 @@ impl Socket {
         }
         // An interrupted poll is an empty one.
         let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
-        if polled.is_ok() && !self.events.is_empty() {
-            self.open.iter_mut().flatten().for_each(|open| open.ready = true);
+        if polled.is_err() || self.events.is_empty() {
+            return;
+        }
+        let ends = self.events.iter().any(|event| event.is_read_closed() || event.is_error());
+        for open in self.open.iter_mut().flatten() {
+            open.ready = true;
+            if ends {
+                open.socket.get_mut().pipe_mut().ends();
+            }
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Pipe {
     parts: Parts,
     taken: u64,
     dry: bool,
+    /// The peer has said that no more will come: only a read that asks for it finds the end.
+    ending: bool,
 }
 
 impl Pipe {
@@ -57,6 +59,7 @@ impl Pipe {
             parts: Parts::default(),
             taken: 0,
             dry: false,
+            ending: false,
         })
     }
 
@@ -88,6 +91,12 @@ impl Pipe {
     pub fn allow(&mut self, bytes: usize) {
         (self.allowance, self.plain) = (bytes, bytes);
         self.dry = false;
+    }
+
+    /// The peer has closed its side, perhaps right behind what is waiting: every read asks the kernel from
+    /// here on, to the end.
+    pub fn ends(&mut self) {
+        self.ending = true;
     }
 
     /// Whether the kernel had nothing left, as against the allowance being used up.
@@ -139,7 +148,7 @@ impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let most = buffer.len().min(self.allowance);
         let part = buffer.get_mut(..most).unwrap_or_default();
-        if part.is_empty() {
+        if part.is_empty() || self.dry && self.deadline.is_none() {
             return Err(ErrorKind::WouldBlock.into());
         }
         let left = self.left()?;
@@ -155,6 +164,9 @@ impl Read for Pipe {
             Ok(n) => {
                 self.allowance = self.allowance.saturating_sub(n);
                 self.taken += n as u64;
+                // Less than there was room for: nothing is left, and asking once more would only cost a
+                // system call. What comes later, the end included, is a new edge for the poll (epoll(7)).
+                self.dry = n < part.len() && left.is_none() && !self.ending;
                 Ok(n)
             }
             Err(e) => {
@@ -297,6 +309,26 @@ mod tests {
         assert_eq!(pipe.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
         assert!(pipe.is_dry());
         assert_eq!(pipe.taken(), 100);
+    }
+
+    #[test]
+    fn what_gave_less_than_asked_for_is_not_asked_again() {
+        let (mut pipe, mut peer) = pair();
+        let mut buffer = [0; 64];
+        pipe.free().unwrap();
+        pipe.allow(1_000);
+        peer.write_all(&[7; 10]).unwrap();
+        assert_eq!(pipe.read(&mut buffer).unwrap(), 10);
+        peer.write_all(&[8; 5]).unwrap();
+        assert_eq!(pipe.read(&mut buffer).unwrap_err().kind(), ErrorKind::WouldBlock);
+        assert!(pipe.is_dry(), "until the poll says otherwise");
+        pipe.allow(1_000);
+        assert_eq!(pipe.read(&mut buffer).unwrap(), 5);
+        pipe.ends();
+        peer.write_all(&[9; 3]).unwrap();
+        drop(peer);
+        pipe.allow(1_000);
+        assert_eq!([(); 2].map(|()| pipe.read(&mut buffer).unwrap()), [3, 0], "and then the end");
     }
 
     #[test]

@@ -364,8 +364,8 @@ pub const BEHAVIOURS: &[Behaviour] = &[
     row("close-evil", "F21", "control characters in its goodbye", Web(|c| says(c, &goodbye(1012, b"\n\x1b[31m evil"))), Ends(Down, "1012 \\n\\u{1b}[31m evil")),
     row("close-twice", "F21", "says goodbye twice", Web(|c| says(c, &goodbye(1000, b"a").repeat(2))), Ends(Down, "closed by the venue 1000")),
     row("data-after-close", "F21", "goes on after its goodbye", Web(|c| floods(c, &goodbye(1000, b""), &text("{}").repeat(100))), Ends(Down, "closed by the venue 1000")),
-    row("fin", "F1", "hangs up without a word", Web(|c| { agree(c); send(c, &text("{}")) }), Ends(Down, "closed the connection without a word")),
-    row("half-frame-fin", "F1", "hangs up inside a frame", Web(|c| { agree(c); send(c, &[0x81, 9, b'a']) }), Ends(Down, "closed the connection without a word")),
+    row("fin", "F1", "hangs up without a word", Web(|c| { agree(c); drop((hear(c), hear(c))); send(c, &text("{}")) }), Ends(Down, "closed the connection without a word")),
+    row("half-frame-fin", "F1", "hangs up inside a frame", Web(|c| { agree(c); drop((hear(c), hear(c))); send(c, &[0x81, 9, b'a']) }), Ends(Down, "closed the connection without a word")),
     row("reset", "F1", "resets after a message", Web(|c| { agree(c); send(c, &text("{}")); drop(hear(c)); sleep(Duration::from_millis(20)); reset(c) }), Ends(Down, "reset")),
     row("half-frame-reset", "F1", "resets inside a frame", Web(|c| { agree(c); send(c, &[0x81, 9, b'a']); drop(hear(c)); sleep(Duration::from_millis(20)); reset(c) }), Ends(Down, "reset")),
 
