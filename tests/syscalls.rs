@@ -1,4 +1,5 @@
-//! What a message costs in system calls: one read, and the polls between messages; nothing else.
+//! What a message costs in system calls: one read, and the polls between messages; nothing else. And what a
+//! turn costs a reader that has nothing to read: one poll, however many lines it has.
 //!
 //! A child process hears messages that come one by one, over ws and over wss, under strace, which counts. What is
 //! called before the first message and after the last one is told apart by a call that nothing else makes.
@@ -7,17 +8,28 @@
 #[path = "support/child.rs"]
 mod child;
 mod peer;
+#[path = "support/scratch.rs"]
+mod scratch;
 
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use child::{Other, role};
+use child::{Other, role, works};
 use foreshock::event::FeedState::Live;
-use peer::{Certificate, agree, hear, line_with, peer, raw_peer, text};
+use foreshock::ingest::intake::Intake;
+use foreshock::ingest::reader::Reader;
+use foreshock::ingest::source::Source;
+use foreshock::ledger::Counts;
+use foreshock::ring::ring;
+use foreshock::stage::Stage as _;
+use foreshock::time::{Nanos, Now};
+use peer::{Certificate, agree, hear, line_with, linger, peer, raw_peer, text};
+use scratch::Scratch;
 
 const MESSAGES: usize = 300;
+/// Lines that say nothing, beside the one that speaks.
+const MUTE: usize = 7;
 /// Between two messages: each is read alone.
 const APART: Duration = Duration::from_millis(2);
 
@@ -31,6 +43,39 @@ fn hear_all(url: &str, ca_pem: Option<&str>) {
         line.turn();
     }
     mark();
+}
+
+/// Hears the messages of `url` among lines that say nothing, as a reader does; tells its turns.
+fn hear_among(url: &str, mute: &str) {
+    let urls = std::iter::once(url).chain(std::iter::repeat_n(mute, MUTE));
+    let sources: Vec<Box<dyn Source>> =
+        urls.map(|url| Box::new(line_with(url, None).socket) as Box<dyn Source>).collect();
+    let (outlet, mut inlet) = ring(1_024);
+    let (notices, _changes) = crossbeam_channel::bounded(64);
+    let clock = Box::new(|| Nanos(0));
+    let mut reader = Reader::new(sources, Intake::new(10_000), outlet, clock, notices);
+    let began = Instant::now();
+    let mut frames = |turns: &mut u64, more: u64| {
+        let mut counts = Counts::default();
+        reader.count(&mut counts);
+        let enough = counts.get("frames") + more;
+        while counts.get("frames") < enough {
+            let ms = 1_000_000 + i64::try_from(began.elapsed().as_millis()).unwrap();
+            reader.turn(Now::at_millis(ms));
+            while inlet.pop().is_some() {}
+            *turns += 1;
+            if turns.is_multiple_of(16) {
+                counts.clear();
+                reader.count(&mut counts);
+            }
+        }
+    };
+    frames(&mut 0, 300);
+    let mut turns = 0;
+    mark();
+    frames(&mut turns, MESSAGES as u64);
+    mark();
+    println!("\nturns {turns}");
 }
 
 /// A system call that nothing else makes.
@@ -68,36 +113,40 @@ fn between_marks(trace: &str) -> BTreeMap<String, usize> {
     counts
 }
 
-fn traced(url: &str, ca_pem: Option<&str>) -> BTreeMap<String, usize> {
-    let name = "a_message_costs_one_read_and_nothing_else_but_polls";
-    let trace = std::env::temp_dir().join(format!("fsk-calls-{}.txt", std::process::id()));
+/// The calls of a child with that role, and the turns that it told of.
+fn traced(test: &str, role: &str) -> (BTreeMap<String, usize>, Option<usize>) {
+    let scratch = Scratch::new("calls");
+    let trace = scratch.path().join("trace");
     let strace = ["strace", "-f", "-qq", "-o", trace.to_str().unwrap()];
-    let said = format!("hear {url} {}", ca_pem.unwrap_or_default().escape_default());
-    let mut other = Other::start(&strace, name, &said);
-    while other.said.next().is_some() {}
-    let text = std::fs::read_to_string(&trace).unwrap();
-    std::fs::remove_file(trace).unwrap();
-    between_marks(&text)
+    let mut other = Other::start(&strace, test, role);
+    let turns = other.says("turns").and_then(|n| n.parse().ok());
+    other.finish();
+    (between_marks(&std::fs::read_to_string(&trace).unwrap()), turns)
+}
+
+fn is_skipped() -> bool {
+    !works(&["strace", "-o", "/dev/null", "true"])
 }
 
 #[test]
 fn a_message_costs_one_read_and_nothing_else_but_polls() {
+    let test = "a_message_costs_one_read_and_nothing_else_but_polls";
     if let Some(role) = role() {
-        let mut words = role.splitn(3, ' ').skip(1);
-        let (url, pem) = (words.next().unwrap(), words.next().unwrap().replace("\\n", "\n"));
+        let (url, pem) = role.split_once(' ').unwrap();
+        let pem = pem.replace("\\n", "\n");
         return hear_all(url, (!pem.is_empty()).then_some(pem.as_str()));
     }
-    if Command::new("strace").arg("-V").output().is_err() {
-        eprintln!("skipped: no strace");
+    if is_skipped() {
         return;
     }
     let plain = raw_peer(|_, mut tcp| serve(&mut tcp));
     let tls = peer(Certificate::Good, |_, mut stream| serve(&mut stream));
-    for (url, ca_pem) in [
-        (format!("ws://localhost:{plain}/x"), None),
-        (format!("wss://localhost:{}/x", tls.port), Some(tls.ca_pem.as_str())),
+    for role in [
+        format!("ws://localhost:{plain}/x "),
+        format!("wss://localhost:{}/x {}", tls.port, tls.ca_pem.escape_default()),
     ] {
-        let mut calls = traced(&url, ca_pem);
+        let (mut calls, _) = traced(test, &role);
+        let url = role.split(' ').next().unwrap();
         println!("{url}: {MESSAGES} messages, {calls:?}");
         let reads = calls.remove("recvmsg").unwrap_or(0);
         // Fewer where we were kept from running, and found several.
@@ -105,4 +154,31 @@ fn a_message_costs_one_read_and_nothing_else_but_polls() {
         assert!(calls.remove("epoll_wait").unwrap_or(0) >= reads);
         assert!(calls.is_empty(), "{url}: {calls:?}");
     }
+}
+
+#[test]
+fn a_turn_costs_one_poll_however_many_lines_there_are() {
+    let test = "a_turn_costs_one_poll_however_many_lines_there_are";
+    if let Some(role) = role() {
+        let (url, mute) = role.split_once(' ').unwrap();
+        return hear_among(url, mute);
+    }
+    if is_skipped() {
+        return;
+    }
+    let speaks = raw_peer(|_, mut tcp| serve(&mut tcp));
+    let mute = raw_peer(|_, mut tcp| {
+        agree(&mut tcp);
+        linger(tcp);
+    });
+    let role = format!("ws://localhost:{speaks}/x ws://localhost:{mute}/x");
+    let (mut calls, turns) = traced(test, &role);
+    let turns = turns.unwrap();
+    println!("{} lines, {MESSAGES} messages, {turns} turns, {calls:?}", MUTE + 1);
+    let polls = calls.remove("epoll_wait").unwrap();
+    assert!(turns > MESSAGES && polls <= turns + 2 * MESSAGES, "{polls} polls in {turns} turns");
+    assert!(calls.remove("recvmsg").unwrap_or(0) <= MESSAGES + 20);
+    // The lines' own pings.
+    calls.remove("sendto");
+    assert!(calls.is_empty(), "{calls:?}");
 }

@@ -4,7 +4,10 @@
 //! counted, and the next event that gets through is marked [`Flags::GAP`], so that the engine knows
 //! what it did not hear. The reader also makes the ticks, one each 100 ms.
 
+use std::time::Duration;
+
 use crossbeam_channel::Sender;
+use mio::{Events, Poll, Token};
 
 use super::content::Content;
 use super::coverage::Coverage;
@@ -26,6 +29,7 @@ const FRAMES_PER_SOURCE: usize = 32;
 /// Reads live sources into a ring.
 pub struct Reader {
     sources: Vec<Box<dyn Source>>,
+    watch: Option<Watch>,
     intake: Intake,
     door: Door,
     /// The clock, for the stamp "parsed" only.
@@ -40,6 +44,37 @@ pub struct Reader {
     pulse: Option<Pulse>,
     /// Where it is recorded how long what was read had lain in the kernel.
     arrivals: Option<Tap>,
+}
+
+/// One question to the kernel a turn, for all sources together.
+#[derive(Debug)]
+struct Watch {
+    poll: Poll,
+    events: Events,
+}
+
+impl Watch {
+    /// `None` when the system gives no poll: every source then asks for itself.
+    fn over(sources: &mut [Box<dyn Source>]) -> Option<Self> {
+        let poll = Poll::new().ok()?;
+        for (n, source) in sources.iter_mut().enumerate() {
+            // Who cannot be watched goes on asking.
+            let _ = source.watched(poll.registry(), Token(n));
+        }
+        Some(Self { poll, events: Events::with_capacity(sources.len().max(1)) })
+    }
+
+    fn rouse(&mut self, sources: &mut [Box<dyn Source>]) {
+        // An interrupted poll is an empty one: its edges come with the next.
+        if self.poll.poll(&mut self.events, Some(Duration::ZERO)).is_err() {
+            return;
+        }
+        for event in &self.events {
+            if let Some(source) = sources.get_mut(event.token().0) {
+                source.rouse();
+            }
+        }
+    }
 }
 
 /// The first ring, and the books about it.
@@ -82,15 +117,17 @@ impl Door {
 impl Reader {
     /// Reads `sources` into `outlet`. `stamp` is the steady clock.
     pub fn new(
-        sources: Vec<Box<dyn Source>>,
+        mut sources: Vec<Box<dyn Source>>,
         intake: Intake,
         outlet: Outlet<Event>,
         stamp: Box<dyn Fn() -> Nanos + Send>,
         notices: Sender<FeedChange>,
     ) -> Self {
         let door = Door::new(outlet);
+        let watch = Watch::over(&mut sources);
         Self {
             sources,
+            watch,
             intake,
             door,
             stamp,
@@ -123,6 +160,9 @@ impl Reader {
         let Self {
             sources, intake, door, stamp, notices, coverage, content, pulse, arrivals, ..
         } = self;
+        if let Some(watch) = &mut self.watch {
+            watch.rouse(sources);
+        }
         let mut turn = Turn::Done;
         let mut healed = None;
         for (n, source) in sources.iter_mut().enumerate() {

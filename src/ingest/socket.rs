@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Registry, Token};
 use tungstenite::error::ProtocolError;
 use tungstenite::{Error, Message, WebSocket};
 
@@ -121,6 +121,9 @@ pub struct Socket {
     answers: (Sender<Answer>, Receiver<Answer>),
     poll: Poll,
     events: Events,
+    /// Whether somebody else watches our poll, and has said that there is something.
+    watched: bool,
+    roused: bool,
     open: [Option<Box<Open>>; 2],
     last: Option<SocketAddr>,
     stopped: bool,
@@ -163,6 +166,8 @@ impl Socket {
             answers: bounded(1),
             poll: Poll::new()?,
             events: Events::with_capacity(4),
+            watched: false,
+            roused: false,
             open: [None, None],
             last: None,
             stopped: false,
@@ -269,8 +274,14 @@ impl Socket {
         if self.open.iter().flatten().all(|open| open.ready) {
             return;
         }
+        if self.watched && !std::mem::take(&mut self.roused) {
+            return;
+        }
         // An interrupted poll is an empty one.
         let polled = self.poll.poll(&mut self.events, Some(Duration::ZERO));
+        if polled.is_err() {
+            self.roused = true;
+        }
         if polled.is_err() || self.events.is_empty() {
             return;
         }
@@ -388,6 +399,17 @@ impl Source for Socket {
         }
         let more = self.open.iter().flatten().any(|open| open.ready);
         if given > 0 || more { Read::Frames } else { Read::Idle }
+    }
+
+    fn watched(&mut self, by: &Registry, token: Token) -> io::Result<()> {
+        let fd = self.poll.as_raw_fd();
+        by.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        self.watched = true;
+        Ok(())
+    }
+
+    fn rouse(&mut self) {
+        self.roused = true;
     }
 
     fn waited(&mut self) -> Option<u64> {

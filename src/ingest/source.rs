@@ -4,6 +4,10 @@
 //! frame is handed to `take`, whose answer is what the venue's parser made of it: acknowledgements,
 //! pongs and closing notices drive the connection without a second look at the bytes.
 
+use std::io;
+
+use mio::{Registry, Token};
+
 use super::Frame;
 use super::exchange::Verdict;
 use super::repair::Gap;
@@ -105,6 +109,18 @@ pub trait Source: Send {
     /// Gives at most `most` frames that are ready, in order, and never waits. A source may give fewer
     /// to keep a turn short.
     fn read(&mut self, now: Now, most: usize, take: &mut dyn FnMut(Frame<'_>) -> Heard) -> Read;
+
+    /// Has `by` watch what there is to read, under `token`: from then on it is only looked for after
+    /// [`Self::rouse`]. A source that does nothing here is asked in each turn.
+    ///
+    /// # Errors
+    /// When it cannot be watched; it is asked in each turn then.
+    fn watched(&mut self, _by: &Registry, _token: Token) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// There may be something to read.
+    fn rouse(&mut self) {}
 
     /// How long at most what the last call of [`Self::read`] read had lain in the kernel, ns; `None` when
     /// nothing was read or the kernel does not say.
