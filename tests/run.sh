@@ -12,6 +12,7 @@ need python3 python3           # carries packets over them
 python3 -c "import ensurepip" 2>/dev/null || missing+=(python3-venv) # takes the reader below
 need chromium chromium         # looks at the page
 need promtool prometheus       # checks the metrics and the rules
+need valgrind valgrind         # counts instructions
 # The Python example speaks through it.
 python3 -c 'import redis' 2>/dev/null || /usr/bin/python3 -c 'import redis' 2>/dev/null ||
     missing+=(python3-redis)
@@ -34,3 +35,7 @@ tools=${CARGO_TARGET_DIR:-target}/tools
     echo "no independent reader of latency logs: its test will skip" >&2
 cargo build --release --quiet
 cargo test "$@"
+# Whoever asks for some tests only does not ask for this.
+if [ $# = 0 ]; then
+    cargo bench --quiet --bench instructions
+fi
