@@ -58,6 +58,25 @@ enum Command {
         #[arg(long, value_parser = duration, value_name = "TIME")]
         duration: Option<Duration>,
     },
+    /// Shows a run that is alive, at a glance in the terminal.
+    #[command(after_help = TOP)]
+    Top {
+        /// Where its page is; where the settings say (`page.listen`) when not given.
+        #[arg(long, value_name = "HOST:PORT")]
+        address: Option<String>,
+        /// Lines instead of a screen, as for a pipe.
+        #[arg(long)]
+        plain: bool,
+        /// Prints what is known now, and ends.
+        #[arg(long)]
+        once: bool,
+        /// Between two blocks of lines, or two documents.
+        #[arg(long, value_parser = pause, value_name = "TIME", default_value = "1s")]
+        every: Duration,
+        /// For people, or for programs: what /status says, one document a line.
+        #[arg(long, default_value = "table")]
+        format: Format,
+    },
     /// Simulated venues over real loopback TLS, through the whole live pipeline.
     #[command(after_help = "Example:\n  foreshock demo --seed 7 --set redis.url=redis://127.0.0.1")]
     Demo {
@@ -268,6 +287,16 @@ threads go round.
 
 Example:
   foreshock run --set redis.url=redis://127.0.0.1:6379";
+
+const TOP: &str = "\
+On a terminal: 1-5 or Tab for a pane, j/k scroll, s sort, / filter, p pause, ? help, q quit. Colours unless
+NO_COLOR is set. It looks over the page of a `run` or `demo` (`page.listen`), also through a tunnel.
+
+Examples:
+  foreshock top
+  foreshock top --plain --every 10s >> glance.txt
+  foreshock top --once --format json
+  ssh -NL 9310:127.0.0.1:9310 engine & foreshock top --address 127.0.0.1:9310";
 
 const EXPORT: &str = "\
 An empty cell is a missing value; times are Unix ms. A journal that ends too early, as after a crash, is
@@ -493,6 +522,10 @@ fn load(args: SettingsArgs) -> Result<(Config, Layers), Failure> {
 fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure> {
     match command {
         Command::Run { duration } => run::live::run(&config, layers, duration),
+        Command::Top { address, plain, once, every, format } => {
+            let json = matches!(format, Format::Json);
+            run::top::top(&config, &run::top::Options { address, plain, once, every, json })
+        }
         Command::Demo { seed, duration } => run::demo::demo(config, seed, duration),
         Command::Replay { files, speed, out, duration } => {
             run::replay::replay(&config, &files, speed.per_second(), out.as_deref(), duration)
@@ -557,6 +590,13 @@ fn percent(text: &str) -> Result<f64, String> {
 
 fn symbol(text: &str) -> Result<Symbol, String> {
     Symbol::parse(text).ok_or_else(|| "expected a symbol such as BTCUSDT, or MARKET".to_owned())
+}
+
+/// A duration of at least 100ms: who asks more often only keeps the page busy.
+fn pause(text: &str) -> Result<Duration, String> {
+    let pause = duration(text)?;
+    let fits = pause >= Duration::from_millis(100);
+    fits.then_some(pause).ok_or_else(|| "must be at least 100ms".to_owned())
 }
 
 /// `90`, `90s`, `15m`, `2h`, `250ms`.

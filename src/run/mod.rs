@@ -30,6 +30,7 @@ pub mod venues;
 pub mod record;
 pub mod restore;
 pub mod alert;
+pub mod top;
 
 /// Why the program ends with something other than success.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::beat::{Beat, Heart, STAGES_MAX};
 pub use self::feed::Feed;
+pub use self::picture::ROWS;
+pub use self::view::PERCENTILES;
 
 use self::beat::Ear;
 use self::parcel::Parcel;

@@ -183,7 +183,8 @@ impl Server {
                 return plain(client, UNAVAILABLE, now);
             }
             let symbol = request.value("symbol").and_then(|name| Symbol::parse(&name));
-            let eye = Eye::on(symbol.unwrap_or(Symbol::MARKET));
+            let listed = request.value("list").and_then(|n| n.parse().ok());
+            let eye = Eye::on(symbol.unwrap_or(Symbol::MARKET)).listing(listed);
             return client.stream(&head(OK, Content::Events, None), eye, now.mono);
         }
         let (status, content, body) = self.body(&request.path, picture, now);

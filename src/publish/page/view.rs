@@ -8,16 +8,16 @@ use serde::Serialize;
 
 use super::feed::Feed;
 use super::health::Health;
-use super::picture::{Picture, Point, Row};
+use super::picture::{Picture, Point, ROWS, Row};
 use crate::event::{Body, Event};
 use crate::ledger::{Counts, Ledger};
 use crate::publish::explain::Sentence;
 use crate::publish::latency::{Digest, Digested};
-use crate::signal::{FAST, Report, WINDOW_COUNT};
+use crate::signal::{FAST, Motion, Report, WINDOW_COUNT};
 use crate::symbol::Symbol;
-use crate::time::{Millis, NS_PER_MS, Now};
+use crate::time::{Millis, NS_PER_MS, Nanos, Now};
 
-/// Symbols in the list, most in danger first.
+/// Symbols in the list, most in danger first, where no other number is asked for.
 const LISTED: usize = 60;
 /// Position of 60 s among the windows.
 const MINUTE: usize = WINDOW_COUNT - 2;
@@ -41,6 +41,8 @@ pub struct Run {
 pub struct Eye {
     /// The symbol it looks at.
     pub symbol: Symbol,
+    /// Symbols it wants in the list.
+    listed: usize,
     /// The last point of its past.
     point: Option<Millis>,
     tape: u64,
@@ -50,7 +52,12 @@ pub struct Eye {
 impl Eye {
     /// One that has seen nothing.
     pub fn on(symbol: Symbol) -> Self {
-        Self { symbol, point: None, tape: 0, signals: 0 }
+        Self { symbol, listed: LISTED, point: None, tape: 0, signals: 0 }
+    }
+
+    /// One that wants so many symbols in the list, where that is said.
+    pub fn listing(self, symbols: Option<usize>) -> Self {
+        Self { listed: symbols.map_or(self.listed, |n| n.min(ROWS)), ..self }
     }
 }
 
@@ -142,8 +149,9 @@ struct Signal<'a> {
     why: String,
 }
 
+/// Symbol, level, risk, velocity, USD in 60 s, acceleration, jerk, price.
 #[derive(Serialize)]
-struct Listed<'a>(&'a str, &'static str, f64, f64, f64);
+struct Listed<'a>(&'a str, &'static str, f64, f64, f64, f64, f64, Option<f64>);
 
 /// Health as programs read it.
 #[derive(Serialize)]
@@ -190,15 +198,20 @@ pub fn frame(
         past: row.map_or_else(Past::default, |row| past(row, seen.point)),
         tape: picture.tape.after(seen.tape).map(liquidation).collect(),
         signals: picture.signals.after(seen.signals).map(signal).collect(),
-        slow: slow.then(|| slow_part(picture, digest, now)),
+        slow: slow.then(|| slow_part(picture, digest, eye.listed, now)),
     };
     serde_json::to_string(&frame).unwrap_or_default()
 }
 
-fn slow_part<'a>(picture: &'a Picture, digest: Option<&Digest>, now: Now) -> Slow<'a> {
+fn slow_part<'a>(
+    picture: &'a Picture,
+    digest: Option<&Digest>,
+    listed: usize,
+    now: Now,
+) -> Slow<'a> {
     let lately = |stage: &Digested| curve(stage.name, &stage.lately());
     Slow {
-        list: list(picture),
+        list: list(picture, listed, now.mono),
         feeds: picture.feeds(now.mono),
         health: answers(picture, now),
         redis: picture.redis().filter(|(up, _)| !up).map(|(_, words)| words),
@@ -326,17 +339,20 @@ fn signal((at, report): &(Millis, Report)) -> Signal<'_> {
     }
 }
 
-/// Symbols by level, risk and money; those about which nothing was said are left out.
-fn list(picture: &Picture) -> Vec<Listed<'_>> {
-    let told = picture.rows.iter().filter_map(|(symbol, row)| Some((symbol, row.report.as_ref()?)));
-    let mut all: Vec<_> = told.filter(|(symbol, _)| **symbol != Symbol::MARKET).collect();
-    all.sort_by(|(_, a), (_, b)| {
+/// So many symbols by level, risk and money; those about which nothing was said are left out.
+fn list(picture: &Picture, most: usize, now: Nanos) -> Vec<Listed<'_>> {
+    let told =
+        picture.rows.iter().filter_map(|(symbol, row)| Some((symbol, row, row.report.as_ref()?)));
+    let mut all: Vec<_> = told.filter(|(symbol, ..)| **symbol != Symbol::MARKET).collect();
+    all.sort_by(|(.., a), (.., b)| {
         let key = |report: &Report| (report.level, report.risk, report.usd[MINUTE]);
         key(b).partial_cmp(&key(a)).unwrap_or(std::cmp::Ordering::Equal)
     });
-    let shown = all.into_iter().take(LISTED).map(|(symbol, report)| {
-        let usd = report.value_velocity(MINUTE) * 60.0;
-        Listed(symbol.as_str(), report.level.name(), report.risk, report.velocity(FAST), usd)
+    let shown = all.into_iter().take(most).map(|(symbol, row, report)| {
+        let (level, usd) = (report.level.name(), report.value_velocity(MINUTE) * 60.0);
+        let Motion { acceleration, jerk, .. } = report.fast;
+        let (velocity, price) = (report.velocity(FAST), row.quote.recent(now));
+        Listed(symbol.as_str(), level, report.risk, velocity, usd, acceleration, jerk, price)
     });
     shown.collect()
 }
