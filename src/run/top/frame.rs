@@ -215,3 +215,60 @@ impl Frame {
 fn newest<T>(list: &mut Vec<T>) {
     list.drain(..list.len().saturating_sub(MOST));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::draw::tests::frame;
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read_with_and_without_what_is_told_once_a_second() {
+        let read = Frame::read(&frame().to_string()).unwrap();
+        let slow = read.slow.unwrap();
+        assert_eq!(
+            (slow.list.len(), slow.health.heard, slow.latency.first().and_then(|c| c.at(99.0))),
+            (41, 1, Some(121_599))
+        );
+        let mut quick = frame();
+        quick.as_object_mut().unwrap().remove("health");
+        assert!(Frame::read(&quick.to_string()).unwrap().slow.is_none());
+    }
+
+    #[test]
+    fn what_is_told_wrongly_is_named_and_not_left_out() {
+        let mut wrong = frame();
+        wrong["counts"] = "many".into();
+        let Err(Trouble::Stranger(why)) = Frame::read(&wrong.to_string()) else {
+            panic!("it was read")
+        };
+        assert!(why.contains("many"), "{why}");
+        assert!(
+            Frame::read("{}").is_err() && Frame::read("[1]").is_err() && Frame::read("").is_err()
+        );
+        assert!(Frame::read(&"[".repeat(100_000)).is_err());
+    }
+
+    #[test]
+    fn what_nobody_knows_stays_unknown() {
+        let mut empty = frame();
+        empty["list"] = serde_json::json!([["A", "NONE", null, 1.0, 2.0]]);
+        empty["market"]["velocity"] = serde_json::Value::Null;
+        let read = Frame::read(&empty.to_string()).unwrap();
+        let slow = read.slow.unwrap();
+        let Listed(_, _, risk, velocity, _, acceleration, _, price) = slow.list.first().unwrap();
+        assert_eq!([*risk, *velocity, *acceleration, *price], [None, Some(1.0), None, None]);
+        assert_eq!(read.market.unwrap().velocity, None);
+        let curve = Curve { stage: String::new(), count: 0, ns: vec![0; 13] };
+        assert_eq!((curve.at(50.0), curve.at(51.0)), (None, None));
+    }
+
+    #[test]
+    fn no_list_is_longer_than_anybody_sends() {
+        let mut long = frame();
+        let one = long["tape"][0].clone();
+        long["tape"] = vec![one; MOST + 10].into();
+        long["counts"] = vec![serde_json::json!(["x", 1]); MOST + 10].into();
+        let read = Frame::read(&long.to_string()).unwrap();
+        assert_eq!((read.tape.len(), read.slow.unwrap().counts.len()), (MOST, MOST));
+    }
+}

@@ -284,3 +284,34 @@ fn show(
     let size = terminal.size();
     terminal.paint(draw(&scene, view, size))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_in_one_line_is_the_same_document_and_bites_nobody() {
+        let json = "{\n  \"a\": [\n    1.25,\n    \"b \u{9b}2J\u{7f}\u{202e}\"\n  ]\n}";
+        let line = one_line(json);
+        assert!(!line.trim_end().chars().any(|c| words::harmless(c) != c), "{line:?}");
+        assert_eq!(line.matches('\n').count(), 1);
+        let read = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(read(&line), read(json));
+    }
+
+    #[test]
+    fn each_trouble_says_where_and_what_to_do_next() {
+        let place = Place::parse("127.0.0.1:9310").unwrap();
+        let why = || "x\u{1b}[2J".to_owned();
+        for trouble in [
+            Trouble::Nobody(why()),
+            Trouble::Silent,
+            Trouble::Stranger(why()),
+            Trouble::Ended(why()),
+        ] {
+            let line = nothing(&place, &trouble).line;
+            assert!(line.contains("at 127.0.0.1:9310: ") && line.contains("--address"), "{line}");
+            assert!(!line.contains('\u{1b}') && !line.contains('\n'), "{line}");
+        }
+    }
+}

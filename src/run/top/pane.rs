@@ -59,7 +59,7 @@ const COLUMNS: [(&str, usize, usize); 7] = [
     ("risk", 5, 0),
     ("vel/s", 7, 0),
     ("accel", 7, 0),
-    ("jerk", 7, 60),
+    ("jerk", 7, 68),
     ("USD/60s", 8, 0),
     ("price", 11, 76),
 ];
@@ -79,7 +79,8 @@ fn symbols(scene: &Scene<'_>, view: &View, width: usize) -> (Vec<Line>, Vec<Line
             head.right(title, wide, DIM)
         };
     }
-    head.gap(1).add("velocity, last minute", DIM);
+    let wide = head.gap(1).room();
+    head.add(if wide < 21 { "velocity" } else { "velocity, last minute" }, DIM);
     let wanted = scene.sight.list().iter().filter(|listed| view.wants(&listed.0));
     let market = scene.sight.state().map(|state| {
         let level = state.level.clone();
@@ -128,7 +129,7 @@ fn symbol(listed: &Listed, scene: &Scene<'_>, width: usize, name: usize) -> Line
     line.gap(1);
     let room = line.room();
     if let Some(trail) = trail {
-        line.add(&curve(trail.iter(), room), ink);
+        line.add(&curve(trail, room), ink);
     }
     line
 }
@@ -183,9 +184,16 @@ fn feeds(scene: &Scene<'_>, width: usize) -> (Vec<Line>, Vec<Line>) {
 
 fn feed_line(line: &mut Line, columns: [&str; 7], [ink, special]: [Ink; 2]) {
     let [name, state, heard, told, complete, won, frames] = columns;
-    line.left(name, 19, ink).gap(1).left(state, 16, special);
-    line.right(heard, 7, ink).right(told, 9, ink).gap(1);
-    line.left(complete, 12, ink).right(won, 5, ink).right(frames, 9, ink);
+    let width = line.room();
+    line.left(name, 19, ink).gap(1);
+    line.left(state, if width >= 80 { 19 } else { 14 }, special).right(heard, 7, ink);
+    if width >= 80 {
+        line.right(told, 9, ink);
+    }
+    line.gap(1).left(complete, 12, ink).right(won, 5, ink);
+    if width >= 90 {
+        line.right(frames, 12, ink);
+    }
 }
 
 fn feed_ink(feed: &Feed) -> Ink {
@@ -226,7 +234,7 @@ fn tape(scene: &Scene<'_>, view: &View, width: usize) -> Vec<Line> {
         line.left(side(one), 7, ink).right(&money(one.usd), 7, BOLD).gap(1);
         line.left(&one.venue, 11, PLAIN);
         if width >= 76 {
-            line.right(&price(one.price), 11, PLAIN).gap(1);
+            line.right(&price(one.price), 12, PLAIN).gap(1);
         }
         let room = line.room();
         line.add(&bar(one.usd, most, room), ink);

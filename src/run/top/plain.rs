@@ -12,8 +12,8 @@ use super::place::Place;
 use super::sight::{Sight, Stale};
 use super::view::Order;
 use super::words::{
-    DASH, age, bar, clean, clock, count, curve, lasted, money, percent, price, rate, side, span,
-    state, utc, whole, won,
+    DASH, age, bar, clean, clock, count, curve, lasted, money, pad, percent, price, rate, side,
+    span, state, utc, whole, won,
 };
 
 /// Lines of each kind.
@@ -107,15 +107,16 @@ fn market(sight: &Sight) -> String {
     if known.is_some_and(|state| state.gap) {
         line.push_str("  EVENTS ARE MISSING");
     }
-    let _ = write!(line, "  {}", curve(sight.market.iter(), BAR));
+    let _ = write!(line, "  {}", curve(&sight.market, BAR));
     line
 }
 
 fn symbol(listed: &Listed, sight: &Sight) -> String {
     let Listed(symbol, level, risk, velocity, usd, acceleration, jerk, paid) = listed;
-    let trail = sight.trail(symbol).map_or_else(String::new, |trail| curve(trail.iter(), BAR));
+    let trail = sight.trail(symbol).map_or_else(String::new, |trail| curve(trail, BAR));
     format!(
-        "symbol   {symbol:<12} {level:<8} risk {:>3}  velocity {:>6}/s  accel {:>6}  jerk {:>6}  {:>6} USD/60 s  price {:>10}  {trail}",
+        "symbol   {} {level:<8} risk {:>3}  velocity {:>6}/s  accel {:>6}  jerk {:>6}  {:>6} USD/60 s  price {:>10}  {trail}",
+        pad(symbol, 12),
         whole(*risk),
         rate(*velocity),
         rate(*acceleration),
@@ -152,9 +153,9 @@ fn tape(sight: &Sight) -> Vec<String> {
     let most = latest.clone().filter_map(|one| one.usd).fold(10_000.0, f64::max);
     let line = |one: &super::frame::Liquidation| {
         format!(
-            "liq      {} {:<12} {:<7} {:>6} USD at {:>10} {:<11} {}",
+            "liq      {} {} {:<7} {:>6} USD at {:>10} {:<11} {}",
             clock(one.at),
-            one.symbol,
+            pad(&one.symbol, 12),
             side(one),
             money(one.usd),
             price(one.price),
@@ -193,4 +194,60 @@ fn counts(sight: &Sight) -> String {
         let _ = write!(line, " {name} {}", count(sight.count(name)));
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::draw::tests::{frame, sight};
+    use super::super::link::Trouble;
+    use super::super::watch::Heard;
+    use super::*;
+
+    fn text(sight: &Sight, now: Instant) -> String {
+        block(sight, &Place::parse("127.0.0.1:9310").unwrap(), now)
+    }
+
+    #[test]
+    fn each_line_says_what_it_is_about() {
+        let now = Instant::now();
+        let text = text(&sight(&frame(), now), now);
+        for start in [
+            "top      10-10 21:00:00.000  127.0.0.1:9310  foreshock 0.1.0  DEMO  live  ready: 1 of 2 venues heard, 1 needed  fresh: 1 of 2\n",
+            "market   CRITICAL 61 %  risk 61 HIGH  velocity 12.5/s  accel 4.0  jerk -1.2  1.9M USD/60 s  longs 88 %  BTC 95,775.4",
+            "warning  deaf okx: not heard",
+            "symbol   币安人生USDT",
+            "feed     okx public           ✕ down, deaf     age 0.4 s",
+            "liq      21:00:00.500 E\u{fffd}[2JVIL     -            - USD at          - okx\n",
+            "signal   21:00:00.000 CRITICAL 61 % BTCUSDT  HIGH 61/100",
+            "latency  receive_to_parsed    p50 15.5 µs  p99 122 µs   max 16.2 ms  count 3",
+            "counts   dropped 0 rejected 2 refused -",
+        ] {
+            assert!(
+                text.contains(&format!("\n{start}")) || text.starts_with(start),
+                "{start}:\n{text}"
+            );
+        }
+        assert!(text.ends_with("\n\n") && !text.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn what_was_true_then_is_not_repeated() {
+        let now = Instant::now();
+        let mut lost = sight(&frame(), now);
+        lost.hear(Heard::Lost(Trouble::Nobody("a\nb\u{1b}c".to_owned())), now);
+        let text = text(&lost, now + Duration::from_secs(20));
+        assert_eq!(text, "lost     127.0.0.1:9310 for 20 s, trying again: a\u{fffd}b\u{fffd}c\n\n");
+    }
+
+    #[test]
+    fn a_run_that_stands_still_says_so() {
+        let now = Instant::now();
+        let mut still = frame();
+        still["still"] = true.into();
+        assert!(
+            text(&sight(&still, now), now).contains("STANDS STILL: nothing came through for 0.1 s")
+        );
+    }
 }

@@ -189,3 +189,76 @@ fn seconds(at: &[i64], values: &[Option<f64>]) -> Trail {
     }
     trail
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::draw::tests::{frame, sight};
+    use super::super::link::Trouble;
+    use super::*;
+
+    fn hear(sight: &mut Sight, frame: &serde_json::Value, first: bool, at: Instant) {
+        let frame = Frame::read(&frame.to_string()).unwrap();
+        sight.hear(Heard::Frame(Box::new(frame), first), at);
+    }
+
+    #[test]
+    fn what_is_told_again_is_not_kept_twice() {
+        let now = Instant::now();
+        let mut sight = sight(&frame(), now);
+        assert_eq!((sight.tape.len(), sight.signals.len()), (2, 1));
+        assert_eq!(sight.tape.front().unwrap().venue, "okx", "the newest first");
+        hear(&mut sight, &frame(), true, now);
+        assert_eq!((sight.tape.len(), sight.signals.len()), (2, 1));
+        hear(&mut sight, &frame(), false, now);
+        assert_eq!((sight.tape.len(), sight.signals.len()), (4, 2));
+        for _ in 0..600 {
+            hear(&mut sight, &frame(), false, now);
+        }
+        assert_eq!(
+            (sight.tape.len(), sight.signals.len(), sight.market.len()),
+            (TAPE, SIGNALS, TRAIL)
+        );
+    }
+
+    #[test]
+    fn another_run_begins_from_nothing() {
+        let now = Instant::now();
+        let mut sight = sight(&frame(), now);
+        let mut other = frame();
+        other["run"] = 8.into();
+        other["tape"] = serde_json::json!([]);
+        other.as_object_mut().unwrap().remove("health");
+        hear(&mut sight, &other, true, now);
+        assert!(
+            sight.tape.is_empty() && sight.slow.is_none() && sight.trail("COIN1USDT").is_none()
+        );
+    }
+
+    #[test]
+    fn a_second_in_which_nothing_was_told_is_a_hole() {
+        let at = [10_000, 10_500, 13_000];
+        let values = [Some(1.0), Some(2.0), Some(3.0)];
+        assert_eq!(seconds(&at, &values), [Some(2.0), None, None, Some(3.0)]);
+        assert!(seconds(&[], &[]).is_empty());
+        assert_eq!(seconds(&[i64::MIN, i64::MAX], &[Some(1.0), Some(2.0)]).len(), 1);
+        let now = Instant::now();
+        let mut still = frame();
+        still["still"] = true.into();
+        let sight = sight(&still, now);
+        assert_eq!(sight.trail("COIN1USDT").unwrap(), &[None]);
+    }
+
+    #[test]
+    fn it_is_lost_since_it_was_last_heard() {
+        let now = Instant::now();
+        let after = |s| now + Duration::from_secs(s);
+        let mut sight = sight(&frame(), now);
+        assert_eq!(sight.stale(after(2)), None);
+        sight.hear(Heard::Lost(Trouble::Silent), after(3));
+        sight.hear(Heard::Lost(Trouble::Nobody("nobody".to_owned())), after(5));
+        let stale = Stale::Lost(Duration::from_secs(9), "nobody".to_owned());
+        assert_eq!(sight.stale(after(9)), Some(stale));
+        hear(&mut sight, &frame(), true, after(10));
+        assert_eq!(sight.stale(after(10)), None);
+    }
+}

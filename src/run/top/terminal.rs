@@ -205,7 +205,8 @@ fn begin(ink: Ink, look: Look, codes: &mut String) {
 fn ascii(c: char) -> char {
     match c {
         ' '..='~' => c,
-        '▁' | '·' | '▏' => '.',
+        '▁' => '_',
+        '·' | '▏' => '.',
         '▂' | '▎' => ':',
         '▃' | '▍' => '-',
         '▄' | '▌' => '=',

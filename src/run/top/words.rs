@@ -1,5 +1,6 @@
 //! Numbers and words as people read them in a terminal. What is not known is [`DASH`].
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use unicode_width::UnicodeWidthChar as _;
@@ -11,7 +12,7 @@ pub use crate::run::backtest::table::{clock, utc};
 /// What is not known.
 pub const DASH: &str = "-";
 /// Steps of a small curve, from nothing to most.
-const STEPS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+const STEPS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 /// Eighths of a bar.
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
@@ -41,6 +42,12 @@ pub fn columns(c: char) -> usize {
 #[must_use]
 pub fn width(text: &str) -> usize {
     text.chars().map(|c| columns(harmless(c))).sum()
+}
+
+/// A text in a column of its own, from the left.
+#[must_use]
+pub fn pad(text: &str, column: usize) -> String {
+    format!("{text}{}", " ".repeat(column.saturating_sub(width(text))))
 }
 
 fn fixed(value: Option<f64>, digits: usize) -> String {
@@ -91,7 +98,7 @@ pub fn price(value: Option<f64>) -> String {
         Some(size) if size >= 1.0 => 4,
         Some(size) if size >= 1e-2 => 6,
         Some(size) if size >= 1e-4 => 8,
-        _ => 10,
+        _ => 9,
     };
     fixed(value, digits)
 }
@@ -199,25 +206,22 @@ pub fn side(one: &Liquidation) -> &'static str {
     }
 }
 
-/// A small curve, newest right, from 0 to the most (1 at least); a hole is a `·`.
+/// A small curve of so many columns, newest right, from 0 to the most (1 at least); a hole is a `·`, and
+/// before anything was told it is empty.
 #[must_use]
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=8")]
-pub fn curve<'a>(
-    values: impl DoubleEndedIterator<Item = &'a Option<f64>> + Clone,
-    columns: usize,
-) -> String {
-    let shown = values.rev().take(columns);
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0..=7")]
+pub fn curve(values: &VecDeque<Option<f64>>, columns: usize) -> String {
+    let shown = values.iter().rev().take(columns);
     let most = shown.clone().flatten().fold(1.0_f64, |most, value| most.max(*value));
     let step = |value: &Option<f64>| match value {
         None => '·',
         Some(value) => {
-            let step = (value.clamp(0.0, most) / most * 8.0).ceil() as usize;
+            let step = (value.clamp(0.0, most) / most * 7.0).ceil() as usize;
             STEPS.get(step).copied().unwrap_or('█')
         }
     };
-    let mut drawn: Vec<char> = shown.map(step).collect();
-    drawn.reverse();
-    drawn.into_iter().collect()
+    let blank = columns - shown.len();
+    std::iter::repeat_n(' ', blank).chain(shown.rev().map(step)).collect()
 }
 
 /// A bar whose *area* is to scale: `most` fills the columns, a quarter of it half of them.
@@ -264,7 +268,7 @@ mod tests {
             ["0.0", "-2.2", "1,234"]
         );
         assert_eq!(price(Some(95_775.4)), "95,775.4");
-        assert_eq!([price(Some(3_161.1)), price(Some(0.000_012_34))], ["3,161.10", "0.0000123400"]);
+        assert_eq!([price(Some(3_161.1)), price(Some(0.000_012_34))], ["3,161.10", "0.000012340"]);
         let texts = [999.0, 999_499.0, 999_600.0, 12_345_678.0, 2.5e9].map(|usd| money(Some(usd)));
         assert_eq!(texts, ["999", "999k", "1.0M", "12.3M", "2.5B"]);
         let texts =
@@ -289,10 +293,11 @@ mod tests {
 
     #[test]
     fn a_curve_has_holes_and_a_bar_is_to_scale() {
-        let values = [Some(0.0), None, Some(4.0), Some(8.0), Some(0.1)];
-        assert_eq!(curve(values.iter(), 8), " ·▄█▁");
-        assert_eq!(curve(values.iter(), 2), "█▁");
-        assert_eq!(curve([Some(0.5)].iter(), 4), "▄");
+        let values = VecDeque::from([Some(0.0), None, Some(4.0), Some(8.0), Some(0.1)]);
+        assert_eq!(curve(&values, 8), "   ▁·▅█▂");
+        assert_eq!(curve(&values, 2), "█▂");
+        // A rate below one a second is no peak.
+        assert_eq!(curve(&VecDeque::from([Some(0.5)]), 2), " ▅");
         assert_eq!(
             [bar(Some(4.0), 4.0, 8), bar(Some(1.0), 4.0, 8), bar(Some(1e-9), 4.0, 8)],
             ["████████", "████", "▏"]
