@@ -127,6 +127,10 @@ fn a_run_is_seen_at_a_terminal_and_a_pipe_lost_and_found_again() {
     let port: u16 = place.rsplit_once(':').unwrap().1.parse().unwrap();
     // At a pipe: lines of words, or documents.
     let at = ["--address", place.as_str()];
+    let lines = Lines::start(&[&at[..], &["--every", "200ms"]].concat());
+    let documents = Lines::start(&[&at[..], &["--every", "200ms", "--format", "json"]].concat());
+    lines.until("ready", |line| line.starts_with("top ") && line.contains("  ready: 4 of 4"));
+    documents.until("a document", |line| line.starts_with(r#"{"run":"#));
     let block = stdout(&top(&[&at[..], &["--once"]].concat()));
     assert!(block.starts_with("top ") && block.contains(" DEMO  live "), "{block}");
     for start in ["market ", "feed     binance market", "feed     okx public", "counts   dropped "]
@@ -138,11 +142,6 @@ fn a_run_is_seen_at_a_terminal_and_a_pipe_lost_and_found_again() {
     assert_eq!(json.lines().count(), 1);
     let status: Value = serde_json::from_str(&json).unwrap();
     assert!(status["health"]["venues"] == 4 && status["mark"] == "DEMO", "{status}");
-
-    let lines = Lines::start(&[&at[..], &["--every", "200ms"]].concat());
-    let documents = Lines::start(&[&at[..], &["--every", "200ms", "--format", "json"]].concat());
-    lines.until("ready", |line| line.starts_with("top ") && line.contains("  ready: 4 of 4"));
-    documents.until("a document", |line| line.starts_with(r#"{"run":"#));
 
     // At a terminal.
     let glass = Terminal::start(&[FORESHOCK, "top", "--address", &place], &[], (80, 24));
