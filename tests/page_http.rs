@@ -254,6 +254,52 @@ fn a_redis_that_is_away_is_told_with_the_reason() {
 }
 
 #[test]
+fn a_list_is_as_long_as_is_asked_for_and_says_how_symbols_move() {
+    let mut stand = Stand::new();
+    let now = stand.hands.now();
+    let reports: Vec<Message> = (0..70)
+        .map(|n| {
+            let symbol = Symbol::of_base(&format!("COIN{n}")).unwrap();
+            let mut report = Report::empty(symbol, now.mono);
+            (report.risk, report.price) = (f64::from(n), (n != 68).then_some(2.5));
+            (report.fast.acceleration, report.fast.jerk) = (0.5, -0.25);
+            Message::Report(report)
+        })
+        .collect();
+    stand.page.write(now, &reports);
+    stand.until("/status", |answer| answer.body.contains("COIN69USDT"));
+    let mut list = |query: &str| -> Vec<serde_json::Value> {
+        let mut stream = connect(stand.place());
+        write!(stream, "GET /events{query} HTTP/1.1\r\nHost: {}\r\n\r\n", stand.place()).unwrap();
+        let (mut bytes, mut buffer) = (Vec::new(), [0; 65_536]);
+        while !bytes.ends_with(b"}\n\n") {
+            let n = stream.read(&mut buffer).unwrap();
+            bytes.extend_from_slice(&buffer[..n]);
+            assert!(n > 0, "{}", String::from_utf8_lossy(&bytes));
+        }
+        stand.live();
+        let text = String::from_utf8(bytes).unwrap();
+        let frame = text.split("data: ").nth(1).unwrap();
+        let frame: serde_json::Value = serde_json::from_str(frame).unwrap();
+        frame["list"].as_array().unwrap().clone()
+    };
+    for (query, length) in [
+        ("", 60),
+        ("?list=2", 2),
+        ("?list=512", 70),
+        ("?list=99999999999999999999", 60),
+        ("?list=x", 60),
+    ] {
+        assert_eq!(list(query).len(), length, "{query}");
+    }
+    let two = list("?list=2");
+    let moving = |symbol: &str, risk: f64, price: Option<f64>| {
+        serde_json::json!([symbol, "NONE", risk, 0.0, 0.0, 0.5, -0.25, price])
+    };
+    assert_eq!(two, [moving("COIN69USDT", 69.0, Some(2.5)), moving("COIN68USDT", 68.0, None)]);
+}
+
+#[test]
 fn ticks_that_do_not_come_and_threads_that_do_not_beat_are_found_out() {
     let mut stand = Stand::new();
     let place = stand.place();

@@ -437,6 +437,36 @@ fn the_terminal_is_given_back_whatever_ends_it() {
         signal(glass.pid(), name);
         assert!(glass.finish().success() && given_back(&glass), "{name}");
     }
+    // Left for the shell, and taken again.
+    let Some(mut glass) = start(&[]) else { return };
+    glass.press("\x1a");
+    let began = Instant::now();
+    while glass.state() != "T" {
+        assert!(began.elapsed() < PATIENCE, "{}", glass.glass.text());
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert!(glass.is_sane());
+    signal(glass.pid(), "CONT");
+    let is_raw = |glass: &Terminal| !glass.is_sane();
+    while !is_raw(&glass) {
+        assert!(began.elapsed() < PATIENCE, "{}", glass.glass.text());
+        thread::sleep(Duration::from_millis(10));
+    }
+    glass.until("a screen", |glass| glass.is_other && glass.line(23).starts_with("q quit"));
+    glass.press("q");
+    assert!(glass.finish().success() && given_back(&glass));
+    // Ended while the line to whoever looks hangs.
+    let Some(mut glass) = start(&[]) else { return };
+    glass.hang();
+    glass.resize((200, 200));
+    // Each of these draws the whole screen, of which the system keeps a few.
+    for _ in 0..80 {
+        glass.press("\x0c");
+        thread::sleep(Duration::from_millis(10));
+    }
+    signal(glass.pid(), "TERM");
+    assert_eq!(glass.finish().code(), Some(143));
+    assert!(glass.is_sane());
     // Colours are there unless they are not wanted.
     for (set, coloured) in [(&[][..], true), (&[("NO_COLOR", "1")][..], false)] {
         let Some(mut glass) = start(set) else { return };

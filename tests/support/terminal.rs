@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -22,6 +24,8 @@ pub struct Terminal {
     slave: OwnedFd,
     child: Child,
     said: Receiver<Vec<u8>>,
+    /// Nobody reads what it says.
+    is_held: Arc<AtomicBool>,
     /// What is seen.
     pub glass: Glass,
 }
@@ -54,8 +58,20 @@ impl Terminal {
             .spawn()
             .unwrap();
         let master = File::from(master);
-        let said = listen(master.try_clone().unwrap());
-        Some(Self { master, slave, child, said, glass: Glass::new(size) })
+        let is_held = Arc::new(AtomicBool::new(false));
+        let said = listen(master.try_clone().unwrap(), Arc::clone(&is_held));
+        Some(Self { master, slave, child, said, is_held, glass: Glass::new(size) })
+    }
+
+    /// Nobody reads any more what is said, as at the other end of a line that hangs.
+    pub fn hang(&self) {
+        self.is_held.store(true, Ordering::Release);
+    }
+
+    /// What the system says it does: `S` when it waits, `T` when it was stopped.
+    pub fn state(&self) -> String {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        stat.rsplit_once(") ").unwrap().1.chars().take(1).collect()
     }
 
     /// The number of its process.
@@ -122,11 +138,14 @@ fn resize(slave: &OwnedFd, (columns, lines): (u16, u16)) {
     tcsetwinsize(slave, size).unwrap();
 }
 
-fn listen(mut master: File) -> Receiver<Vec<u8>> {
+fn listen(mut master: File, is_held: Arc<AtomicBool>) -> Receiver<Vec<u8>> {
     let (tell, said) = channel();
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(n @ 1..) = master.read(&mut buffer) {
+            while is_held.load(Ordering::Acquire) {
+                thread::sleep(Duration::from_millis(10));
+            }
             if tell.send(buffer[..n].to_vec()).is_err() {
                 return;
             }

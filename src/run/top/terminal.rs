@@ -154,6 +154,16 @@ pub fn restore() {
     }
 }
 
+/// The same, when the terminal may take nothing: its mode is put right, and words are not waited for.
+fn restore_in_time() {
+    let (tell, done) = bounded::<()>(0);
+    thread::spawn(move || {
+        restore();
+        drop(tell);
+    });
+    let _ = done.recv_timeout(PATIENCE / 4);
+}
+
 fn send(codes: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(codes.as_bytes())?;
@@ -270,7 +280,7 @@ pub fn signs() -> io::Result<Receiver<Sign>> {
             let _ = tell.try_send(sign);
             if sign == Sign::End {
                 thread::sleep(PATIENCE);
-                restore();
+                restore_in_time();
                 process::exit(128 + signal);
             }
         }
