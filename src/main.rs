@@ -31,6 +31,7 @@ struct Cli {
 const FIRST_STEPS: &str = "\
 First steps:
   foreshock demo                      a simulated market cascades in front of you; no network
+  foreshock top                       what it sees, in another terminal
   foreshock check                     what `run` would do, and where each setting came from
   foreshock doctor                    what costs latency on this machine, and how to mend it
   foreshock run --duration 60s        listen to the real venues for a minute

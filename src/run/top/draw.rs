@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::line::{BAD, BOLD, CARE, DIM, Ink, Line, PLAIN, of_level, wrap};
 use super::pane;
 use super::place::Place;
-use super::sight::{Sight, Stale};
+use super::sight::{Sight, Stale, TRAIL};
 use super::view::{Pane, View};
 use super::words::{DASH, curve, glyph, lasted, money, percent, price, rate, seconds, whole};
 
@@ -132,7 +132,7 @@ fn market(scene: &Scene<'_>, width: usize) -> Vec<Line> {
     motion.add(&format!("accel {}", rate(of(|s| s.acceleration))), PLAIN).gap(2);
     motion.add(&format!("jerk {}", rate(of(|s| s.jerk))), PLAIN).gap(2);
     motion.add(&format!("BTC {}", price(of(|s| s.price))), PLAIN).gap(2);
-    let room = motion.room();
+    let room = motion.room().min(TRAIL);
     motion.add(&curve(&scene.sight.market, room), ink);
     vec![verdict, motion]
 }

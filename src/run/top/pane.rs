@@ -3,6 +3,7 @@
 use super::draw::{Scene, Shown};
 use super::frame::{Liquidation, Listed, Signal};
 use super::line::{BAD, BOLD, CARE, DIM, Ink, Line, PLAIN, Paint, of_level, wrap};
+use super::sight::TRAIL;
 use super::view::{Pane, View};
 use super::words::{
     DASH, age, bar, clock, count, curve, glyph, money, percent, price, rate, side, span, state,
@@ -10,6 +11,8 @@ use super::words::{
 };
 use crate::publish::page::Feed;
 
+/// Longest bar, columns.
+const BAR: usize = 60;
 /// Counts that say that something was lost or thrown away, by name; and those that say how much there was.
 pub const LOSSES: [&str; 5] = ["dropped", "rejected", "refused", "gaps", "page_lost"];
 /// See `LOSSES`.
@@ -127,7 +130,7 @@ fn symbol(listed: &Listed, scene: &Scene<'_>, width: usize, name: usize) -> Line
     let trail =
         if symbol == "MARKET" { Some(&scene.sight.market) } else { scene.sight.trail(symbol) };
     line.gap(1);
-    let room = line.room();
+    let room = line.room().min(TRAIL);
     if let Some(trail) = trail {
         line.add(&curve(trail, room), ink);
     }
@@ -234,9 +237,9 @@ fn tape(scene: &Scene<'_>, view: &View, width: usize) -> Vec<Line> {
         line.left(side(one), 7, ink).right(&money(one.usd), 7, BOLD).gap(1);
         line.left(&one.venue, 11, PLAIN);
         if width >= 76 {
-            line.right(&price(one.price), 12, PLAIN).gap(1);
+            line.right(&price(one.price), 12, PLAIN);
         }
-        let room = line.room();
+        let room = line.gap(1).room().min(BAR);
         line.add(&bar(one.usd, most, room), ink);
         line
     };
