@@ -350,6 +350,8 @@ fn whoever_turns_into_a_stranger_later_stays_bounded_and_does_no_harm() {
     first["list"] = json!([["\u{1b}]0;title\u{7}", "NONE", 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]);
     first["signals"] = json!([{ "seq": 1, "at": 0, "symbol": "A\nB", "kind": "CHANGE", "level": "\u{1b}c",
         "probability": 1.0, "risk": 1.0, "why": "\r\u{1b}[31mred" }]);
+    first["tape"] = json!([{ "at": 0, "symbol": "x".repeat(1 << 20), "venue": "okx", "side": null,
+        "price": null, "usd": 1.0, "flags": [] }]);
     let data = format!("data: {first}\n\ndata: ");
     let endless = page(EVENTS, move |socket| {
         drop(socket.write_all(data.as_bytes()));

@@ -13,6 +13,8 @@ use crate::publish::page::{Feed, PERCENTILES};
 pub const STREAM: &str = "/events?list=512";
 /// The most there can be of anything in a frame.
 const MOST: usize = 4_096;
+/// Longest text that outlives its frame, characters; a sentence about a signal has two hundred.
+const LONGEST: usize = 400;
 
 /// One frame.
 #[derive(Clone, Debug, Deserialize)]
@@ -198,6 +200,14 @@ impl Frame {
         let mut frame: Self = serde_json::from_str(json).map_err(none)?;
         newest(&mut frame.tape);
         newest(&mut frame.signals);
+        for one in &mut frame.tape {
+            [&mut one.symbol, &mut one.venue].into_iter().for_each(cut);
+            one.side.iter_mut().for_each(cut);
+        }
+        for one in &mut frame.signals {
+            [&mut one.symbol, &mut one.level, &mut one.why].into_iter().for_each(cut);
+        }
+        [&mut frame.version, &mut frame.mark].into_iter().for_each(cut);
         newest(&mut frame.past.t);
         newest(&mut frame.past.v);
         if frame.health.is_some() {
@@ -209,6 +219,13 @@ impl Frame {
             frame.slow = Some(slow);
         }
         Ok(frame)
+    }
+}
+
+fn cut(text: &mut String) {
+    if text.len() > LONGEST {
+        // A new one: the old would keep its room.
+        *text = text.chars().take(LONGEST).collect();
     }
 }
 
@@ -260,6 +277,38 @@ mod tests {
         assert_eq!(read.market.unwrap().velocity, None);
         let curve = Curve { stage: String::new(), count: 0, ns: vec![0; 13] };
         assert_eq!((curve.at(50.0), curve.at(51.0)), (None, None));
+    }
+
+    #[test]
+    fn no_text_that_is_kept_is_longer_than_anybody_writes() {
+        let mut long = frame();
+        let text = "币".repeat(100_000);
+        for (list, key) in [
+            ("tape", "symbol"),
+            ("tape", "venue"),
+            ("tape", "side"),
+            ("signals", "symbol"),
+            ("signals", "level"),
+            ("signals", "why"),
+        ] {
+            long[list][0][key] = text.clone().into();
+        }
+        let read = Frame::read(&long.to_string()).unwrap();
+        let (one, signal) = (read.tape.first().unwrap(), read.signals.first().unwrap());
+        for text in [
+            &one.symbol,
+            &one.venue,
+            one.side.as_ref().unwrap(),
+            &signal.symbol,
+            &signal.level,
+            &signal.why,
+        ] {
+            assert!(
+                text.capacity() <= 4 * LONGEST && text.starts_with('币'),
+                "{}",
+                text.capacity()
+            );
+        }
     }
 
     #[test]

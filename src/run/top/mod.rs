@@ -6,9 +6,9 @@
 //! ```
 //!
 //! It asks for what a browser asks for, so there is one protocol: a stream of frames with what is new
-//! ([`frame`]), and `/status` for programs. A thread listens ([`watch`]) and comes back when the run
-//! does; what is known ([`sight`]) becomes lines ([`draw`], [`pane`], [`plain`]). Whoever answers at that
-//! address may be a stranger: sizes and waits are bounded ([`link`]), and no text that came can do
+//! ([`mod@frame`]), and `/status` for programs. A thread listens ([`mod@watch`]) and comes back when the run
+//! does; what is known ([`mod@sight`]) becomes lines ([`mod@draw`], [`mod@pane`], [`mod@plain`]). Whoever answers at that
+//! address may be a stranger: sizes and waits are bounded ([`mod@link`]), and no text that came can do
 //! anything to the terminal ([`words::harmless`]).
 
 mod draw;
@@ -109,7 +109,7 @@ impl From<io::Error> for End {
     }
 }
 
-/// Whether there is somebody at a terminal that can be drawn on.
+/// Whether there is somebody at a terminal that can be drawn on, with a keyboard.
 fn is_screen() -> bool {
     let is_dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
     io::stdout().is_terminal() && io::stdin().is_terminal() && !is_dumb

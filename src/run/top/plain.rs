@@ -20,6 +20,8 @@ use super::words::{
 const SYMBOLS: usize = 12;
 const TAPE: usize = 8;
 const SIGNALS: usize = 5;
+/// Longest line, characters.
+const LONGEST: usize = 2_000;
 /// Columns of a bar.
 const BAR: usize = 24;
 
@@ -47,7 +49,8 @@ pub fn block(sight: &Sight, place: &Place, now: Instant) -> String {
 fn finish(lines: &[String]) -> String {
     let mut text = String::new();
     for line in lines {
-        let _ = writeln!(text, "{}", clean(line).trim_end());
+        let line: String = clean(line).chars().take(LONGEST).collect();
+        let _ = writeln!(text, "{}", line.trim_end());
     }
     text.push('\n');
     text
