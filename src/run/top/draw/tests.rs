@@ -210,7 +210,7 @@ fn room_goes_to_the_pane_with_the_keys_first() {
     assert_eq!(shares(&[42, 9, 6], 0, 12), [12, 0, 0]);
     assert_eq!(shares(&[42, 9, 20], 0, 31), [15, 8, 8]);
     assert_eq!(shares(&[42, 9, 20], 1, 31), [14, 9, 8]);
-    assert_eq!(shares(&[42, 9, 20], 0, 18), [10, 8, 0]);
+    assert_eq!(shares(&[42, 9, 20], 0, 18), [9, 9, 0]);
     assert_eq!(shares(&[2, 2, 2], 2, 40), [2, 2, 36]);
     assert_eq!(shares(&[1], 0, 0), [0]);
 }
