@@ -89,7 +89,10 @@ pub fn listen(
     eprintln!("layout {layout:?}: {reason}");
     let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
     let mut intake = Intake::new(age_gate_ms).telling_twins_apart().knowing(&config.feeds);
-    let sources = sources(&config.feeds, &mut intake, stop)?;
+    // Stamps that nobody writes down are not asked for.
+    let timed = config.feeds.kernel_stamps && (config.latency.is_on() || config.page.is_on());
+    let feeds = Settings { kernel_stamps: timed, ..config.feeds.clone() };
+    let sources = sources(&feeds, &mut intake, stop)?;
     let (outlet, events) = ring(config.run.event_ring);
     let (notices, heard) = bounded(NOTICES);
     let stamp = Box::new(move || clock.mono());
@@ -97,7 +100,6 @@ pub fn listen(
     let mut wires = Wires::default();
     let (mut board, vitals) = Board::new(clock);
     let mut taps = Taps::default();
-    let timed = config.feeds.kernel_stamps && (config.latency.is_on() || config.page.is_on());
     reader = reader.telling(vitals).timing(timed.then(|| taps.tap(ARRIVED)));
     board.tell(wires.feeds());
     if let Err(why) = board.open(&config.run.status()) {
