@@ -22,6 +22,7 @@ use crate::event::Venue;
 use crate::ingest::capture::{Block, Writer};
 use crate::ingest::instrument::Instruments;
 use crate::ingest::intake::{Intake, spoken};
+use crate::ingest::settings::Settings;
 use crate::ingest::source::{FeedChange, Heard, Read, Source};
 use crate::ledger::Ledger;
 use crate::publish::courier::{Courier, Errand};
@@ -50,7 +51,8 @@ pub fn record(config: &Config, file: &Path, duration: Option<Duration>) -> Resul
     let mut intake = Intake::new(age_gate_ms).knowing(&config.feeds);
     let writer = Writer::create(file, clock.run().cast_unsigned())
         .map_err(|e| Failure::running(format!("{}: {e}", file.display())))?;
-    let sources = live::sources(&config.feeds, &mut intake, &stop)?;
+    let feeds = Settings { kernel_stamps: false, ..config.feeds.clone() };
+    let sources = live::sources(&feeds, &mut intake, &stop)?;
     let (notices, heard) = bounded(NOTICES);
     let recorder = Recorder::new(sources, intake, writer, notices)
         .map_err(|e| Failure::running(format!("threads: {e}")))?;
