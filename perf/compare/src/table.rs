@@ -1,0 +1,236 @@
+//! The tables, and the targets beside them.
+
+use std::fmt::Write as _;
+
+use crate::contender::{ALL, Who};
+use crate::figures::{Spread, median};
+use crate::machine::Counter;
+use crate::rounds::{Calls, Load, Run, Runs, Stage};
+
+/// The largest burst on record: fills of one feed within one millisecond.
+const BURST: usize = 22_558;
+/// Most events of all symbols within ten seconds.
+const BUSY: usize = 1_038;
+
+/// The median over rounds of what `pick` finds in a run.
+fn of(runs: &Runs, load: Load, who: Who, pick: impl Fn(&Run) -> Option<f64>) -> Option<f64> {
+    median(runs.get(&(load, who))?.iter().filter_map(pick))
+}
+
+/// A figure, `-` where there is none.
+fn shown(value: Option<f64>, digits: usize) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn ratio(above: Option<f64>, below: Option<f64>) -> Option<f64> {
+    Some(above? / below?)
+}
+
+/// Everything that is said about a measurement.
+#[must_use]
+pub fn text(
+    head: &str,
+    rounds: usize,
+    idle: &str,
+    runs: &Runs,
+    calls: Option<(Counter, &Calls)>,
+) -> String {
+    let mut text = format!("# Side by side\n\n```\n{head}```\n");
+    let _ = writeln!(
+        text,
+        "Medians over {rounds} rounds of alternating runs, contender on core 0, sender on core 1; \
+         foreshock inline, `run.idle={idle}`. Every message came and was decided, and counts and sums \
+         were the sender's, in every run.\n"
+    );
+    let all = [
+        wire(runs, "Wire to decision, us", |run| run.wire, 1_000.0),
+        wire(runs, "Inside the process: read returned to decided, us", |run| run.inside, 1_000.0),
+        lateness(runs),
+        flat(runs),
+        each(runs, calls),
+        targets(runs),
+    ];
+    all.iter().for_each(|part| text.push_str(part));
+    text
+}
+
+fn paced(runs: &Runs) -> Vec<Load> {
+    let mut loads: Vec<Load> = runs.keys().map(|(load, _)| *load).collect();
+    loads.dedup();
+    loads.retain(|load| load.rate.is_some());
+    loads
+}
+
+fn wire(runs: &Runs, title: &str, pick: fn(&Run) -> Option<Spread>, unit: f64) -> String {
+    let mut text = format!("## {title}\n\n| load | who | p50 | p99 | p50 x floor | p99 x floor | baseline p50 x | baseline p99 x |\n|---|---|---:|---:|---:|---:|---:|---:|\n");
+    for load in paced(runs) {
+        for who in ALL {
+            let p50 = |who| of(runs, load, who, |run| pick(run).map(|s| s.p50 / unit));
+            let p99 = |who| of(runs, load, who, |run| pick(run).map(|s| s.p99 / unit));
+            let floor = |p: &dyn Fn(Who) -> Option<f64>| shown(ratio(p(who), p(Who::Floor)), 2);
+            let below = |p: &dyn Fn(Who) -> Option<f64>| shown(ratio(p(Who::Baseline), p(who)), 2);
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} | {} | {} | {} |",
+                load.name(),
+                who.name(),
+                shown(p50(who), 2),
+                shown(p99(who), 2),
+                floor(&p50),
+                floor(&p99),
+                below(&p50),
+                below(&p99)
+            );
+        }
+    }
+    text + "\n"
+}
+
+/// How late the sender was: nobody's latency, and a sign of a machine that is not quiet.
+fn lateness(runs: &Runs) -> String {
+    let mut text = "## The sender, behind its schedule, us (p99)\n\n".to_owned();
+    for load in paced(runs) {
+        let late = |who| shown(of(runs, load, who, |run| run.late.map(|s| s.p99 / 1e3)), 1);
+        let each: Vec<_> = ALL.iter().map(|who| format!("{} {}", who.name(), late(*who))).collect();
+        let _ = writeln!(text, "- {}: {}", load.name(), each.join(", "));
+    }
+    text + "\n"
+}
+
+fn flat(runs: &Runs) -> String {
+    let mut text = "## Flat out, one core, messages/s\n\n| wire | who | M/s | x baseline | x floor |\n|---|---|---:|---:|---:|\n".to_owned();
+    for tls in [false, true] {
+        let load = Load { tls, rate: None };
+        let rate = |who| of(runs, load, who, |run| Some(run.rate / 1e6));
+        for who in ALL.into_iter().filter(|who| rate(*who).is_some()) {
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} | {} |",
+                load.name(),
+                who.name(),
+                shown(rate(who), 3),
+                shown(ratio(rate(who), rate(Who::Baseline)), 2),
+                shown(ratio(rate(who), rate(Who::Floor)), 3)
+            );
+        }
+    }
+    text + "\n"
+}
+
+fn each(runs: &Runs, calls: Option<(Counter, &Calls)>) -> String {
+    let mut text = "## For each message\n\n| load | who | allocations | calls into the kernel |\n|---|---|---:|---:|\n".to_owned();
+    let mut loads: Vec<Load> = runs.keys().map(|(load, _)| *load).collect();
+    loads.dedup();
+    for load in loads {
+        for who in ALL {
+            let allocations = of(runs, load, who, |run| Some(run.allocations));
+            let calls = calls.and_then(|(_, calls)| calls.get(&(load, who)).copied());
+            let (allocations, calls) = (shown(allocations, 3), shown(calls, 3));
+            let (load, who) = (load.name(), who.name());
+            let _ = writeln!(text, "| {load} | {who} | {allocations} | {calls} |");
+        }
+    }
+    let how = match calls {
+        Some((Counter::Perf, _)) => "counted by `perf stat`; whoever spins asks the kernel also when nothing came",
+        Some((Counter::Strace, _)) => "counted by `strace -c -f`, which slows the contender down",
+        None => "not counted: neither perf nor strace works here",
+    };
+    format!("{text}\nCalls into the kernel: {how}.\n\n")
+}
+
+/// A target, and what was measured.
+struct Target {
+    name: String,
+    value: Option<f64>,
+    /// The value must not be above it (`true`) or below it.
+    at_most: bool,
+    bound: f64,
+}
+
+impl Target {
+    fn line(&self) -> String {
+        let Self { name, value, at_most, bound } = self;
+        let met = value.map(|value| if *at_most { value <= *bound } else { value >= *bound });
+        let verdict = met.map_or("not measured", |met| if met { "met" } else { "**missed**" });
+        let sign = if *at_most { "<=" } else { ">=" };
+        format!("| {name} | {} | {sign} {bound} | {verdict} |\n", shown(*value, 3))
+    }
+}
+
+fn targets(runs: &Runs) -> String {
+    let at = |tls| Load { tls, rate: Some(10_000) };
+    type Pick = fn(&Run) -> Option<f64>;
+    let p50: Pick = |run| run.wire.map(|s| s.p50);
+    let p99: Pick = |run| run.wire.map(|s| s.p99);
+    let in50: Pick = |run| run.inside.map(|s| s.p50);
+    let in99: Pick = |run| run.inside.map(|s| s.p99);
+    let own = |tls, pick: Pick| of(runs, at(tls), Who::Foreshock, pick);
+    let floor = |tls, pick: Pick| ratio(own(tls, pick), of(runs, at(tls), Who::Floor, pick));
+    let below = |tls, pick: Pick| ratio(of(runs, at(tls), Who::Baseline, pick), own(tls, pick));
+    let flat = |tls| {
+        let load = Load { tls, rate: None };
+        let rate = |who| of(runs, load, who, |run| Some(run.rate));
+        ratio(rate(Who::Foreshock), rate(Who::Baseline))
+    };
+    let allocations =
+        |tls| of(runs, Load { tls, rate: None }, Who::Foreshock, |run| Some(run.allocations));
+    let most = |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: true, bound };
+    let least =
+        |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: false, bound };
+    let us = |value: Option<f64>| value.map(|ns| ns / 1_000.0);
+    let all = [
+        most("plain 10,000/s, p50, x floor", floor(false, p50), 1.25),
+        least("plain 10,000/s, p50, baseline x", below(false, p50), 2.2),
+        most("plain 10,000/s, p99, x floor", floor(false, p99), 1.6),
+        least("plain 10,000/s, p99, baseline x", below(false, p99), 3.0),
+        least("TLS 10,000/s, p50, baseline x", below(true, p50), 1.6),
+        least("TLS 10,000/s, p99, baseline x", below(true, p99), 2.0),
+        most("inside, plain 10,000/s, p50, us", us(own(false, in50)), 0.5),
+        most("inside, plain 10,000/s, p99, us", us(own(false, in99)), 1.0),
+        least("inside, plain 10,000/s, p50, baseline x", below(false, in50), 3.0),
+        least("inside, plain 10,000/s, p99, baseline x", below(false, in99), 7.0),
+        least("flat out plain, x baseline (tape and tungstenite)", flat(false), 1.8),
+        least("flat out plain, x baseline (scanners and slices)", flat(false), 4.0),
+        least("flat out TLS, x baseline (tape and tungstenite)", flat(true), 1.7),
+        least("flat out TLS, x baseline (scanners and slices)", flat(true), 4.0),
+        most("allocations for each message, plain", allocations(false), 0.01),
+        most("allocations for each message, TLS", allocations(true), 1.01),
+    ];
+    let lines: String = all.iter().map(Target::line).collect();
+    format!("## Targets\n\n| what | measured | target | |\n|---|---:|---:|---|\n{lines}\n")
+}
+
+/// Bursts, and busy seconds, of ten and a hundred times the largest on record.
+///
+/// # Errors
+/// When a run loses anything.
+pub fn bursts(stage: &Stage) -> Result<String, String> {
+    let mut text = format!(
+        "## Far above the largest on record\n\nA burst is {BURST} messages and its multiples, all due at \
+         once; a busy stretch {BUSY} messages in 10 s and its multiples. Latency is from when a message \
+         was due (burst) or left (busy).\n\n| what | wire | messages | p50 us | p99 us | drained in ms |\n\
+         |---|---|---:|---:|---:|---:|\n"
+    );
+    for (tls, wire) in [(false, "plain"), (true, "TLS")] {
+        for times in [1, 10, 100] {
+            let count = BURST * times;
+            let run = stage.burst(tls, count)?;
+            let drained = run.whole.map(|ns| ns as f64 / 1e6);
+            let line = row(&format!("burst x {times}"), wire, count, &run, drained);
+            text.push_str(&line);
+        }
+        for times in [10, 100] {
+            let rate = (BUSY * times / 10) as u64;
+            let count = usize::try_from(rate * 2).unwrap_or(usize::MAX);
+            let run = stage.steady(tls, count, rate)?;
+            text.push_str(&row(&format!("busy x {times}, 2 s of it"), wire, count, &run, None));
+        }
+    }
+    Ok(text + "\n")
+}
+
+fn row(what: &str, wire: &str, count: usize, run: &Run, drained: Option<f64>) -> String {
+    let spread = run.wire.unwrap_or_default();
+    let (p50, p99) = (spread.p50 / 1e3, spread.p99 / 1e3);
+    format!("| {what} | {wire} | {count} | {p50:.1} | {p99:.1} | {} |\n", shown(drained, 1))
+}
