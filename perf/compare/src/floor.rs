@@ -76,8 +76,8 @@ pub fn run(task: &Task) -> Result<Book, String> {
 }
 
 fn subscribed<S: Read + io::Write>(task: &Task, stream: S) -> Result<S, String> {
-    let (mut socket, _) = tungstenite::client(task.url.as_str(), stream)
-        .map_err(|e| format!("upgrade: {e}"))?;
+    let (mut socket, _) =
+        tungstenite::client(task.url.as_str(), stream).map_err(|e| format!("upgrade: {e}"))?;
     socket.send(Message::text(SUBSCRIBE)).map_err(|e| format!("subscribe: {e}"))?;
     socket.read().map_err(|e| format!("subscribe: {e}"))?;
     Ok(socket.into_inner())

@@ -12,7 +12,7 @@
 //! anew. All are told the same [`flow`] and must have understood all of it: [`rounds`] refuses a run
 //! in which a count or a sum is not the sender's.
 //!
-//! Beside it, [`replay`] serves a recorded capture to a real `foreshock run`, for the program `load`.
+//! Beside it, [`street`] plays a recorded [`capture`] to a real `foreshock run`, for the program `load`.
 
 pub mod clock;
 pub mod flow;
@@ -27,6 +27,8 @@ pub mod figures;
 pub mod machine;
 pub mod rounds;
 pub mod table;
+pub mod capture;
+pub mod street;
 
 use contender::{Book, Task, Who};
 use foreshock::run::crew::Idle;

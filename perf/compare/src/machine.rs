@@ -65,7 +65,7 @@ impl Counter {
 
     /// Its name, and the arguments before the program that is looked at.
     #[must_use]
-    pub fn command<'a>(self, out: &'a str) -> (&'static str, Vec<&'a str>) {
+    pub fn command(self, out: &str) -> (&'static str, Vec<&str>) {
         match self {
             Self::Perf => {
                 ("perf", vec!["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-o", out, "--"])
@@ -98,7 +98,8 @@ mod tests {
     fn the_count_is_found_in_what_either_tool_writes() {
         let perf = "# started on Fri\n\n1234,,raw_syscalls:sys_enter,5678,100.00,,\n";
         assert_eq!(Counter::Perf.calls(perf), Some(1_234));
-        let strace = "  1.00 0.1 2 33 recvfrom\n100.00    0.066666           3     20121        12 total\n";
+        let strace =
+            "  1.00 0.1 2 33 recvfrom\n100.00    0.066666           3     20121        12 total\n";
         assert_eq!(Counter::Strace.calls(strace), Some(20_121));
     }
 }

@@ -54,13 +54,11 @@ pub unsafe extern "C" fn recv(
 ) -> libc::ssize_t {
     let nobody = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: the caller's promises are passed on as they are; recvfrom without an address is recv.
-    let n = unsafe {
-        libc::syscall(libc::SYS_recvfrom, fd, buffer, length, flags, nobody, nobody)
-    };
+    let n = unsafe { libc::syscall(libc::SYS_recvfrom, fd, buffer, length, flags, nobody, nobody) };
     if n > 0 {
         clock::bytes_came();
     }
-    n as libc::ssize_t
+    isize::try_from(n).unwrap_or(-1)
 }
 
 #[derive(Parser)]

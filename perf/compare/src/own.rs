@@ -98,7 +98,8 @@ fn source(task: &Task, config: &Config, intake: &mut Intake) -> Result<Box<dyn S
         desk.instruments = instruments;
     }
     let pem = task.ca.as_deref().map(read).transpose()?;
-    let dialer = Dialer::start(1, &Trust::new(pem.as_deref())?).map_err(|e| format!("dial: {e}"))?;
+    let dialer =
+        Dialer::start(1, &Trust::new(pem.as_deref())?).map_err(|e| format!("dial: {e}"))?;
     Ok(Box::new(Socket::new(setup, dialer).map_err(|e| format!("poll: {e}"))?))
 }
 
@@ -224,7 +225,10 @@ fn balanced(ledger: &Ledger) -> Result<(), String> {
         return Err(format!("foreshock: {law:?}"));
     }
     let kept_out = ledger.iter().filter(|(name, n)| {
-        *n > 0 && ["dropped", "refused", "rejected", "kept_out", "late"].iter().any(|word| name.contains(word))
+        *n > 0
+            && ["dropped", "refused", "rejected", "kept_out", "late"]
+                .iter()
+                .any(|word| name.contains(word))
     });
     let kept_out: Vec<String> = kept_out.map(|(name, n)| format!("{name} {n}")).collect();
     if kept_out.is_empty() { Ok(()) } else { Err(format!("foreshock: {}", kept_out.join(", "))) }

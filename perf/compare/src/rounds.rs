@@ -248,9 +248,10 @@ impl Run {
             return Err(format!("refused: {} stamps sent, {} heard", sent.len(), heard.len()));
         }
         let warm = warm(sent.len());
-        let backwards = sent.iter().zip(heard).any(|([from, _], [read, decided])| {
-            decided < from || decided < read || *read < 1_000
-        });
+        let backwards = sent
+            .iter()
+            .zip(heard)
+            .any(|([from, _], [read, decided])| decided < from || decided < read || *read < 1_000);
         if backwards {
             return Err("refused: a message was decided before it was sent or read".to_owned());
         }

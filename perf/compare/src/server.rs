@@ -109,26 +109,57 @@ pub fn one_client(ca: Option<&Path>, tell: impl FnOnce(u16)) -> Result<Stream, S
     subscribed(upgraded(stream).map_err(words)?)
 }
 
-/// Reads a request up to its empty line and accepts it.
-fn upgraded(mut stream: Stream) -> io::Result<Stream> {
+/// What a client asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// With its query.
+    pub path: String,
+    /// What makes it an upgrade.
+    pub key: Option<String>,
+}
+
+/// Reads a request up to its empty line, and a body as long as announced, which is passed over.
+///
+/// # Errors
+/// When the connection fails, or the request is absurdly long.
+pub fn request(stream: &mut impl Read) -> io::Result<Request> {
     let (mut bytes, mut part) = (Vec::new(), [0; 2048]);
-    while !bytes.ends_with(b"\r\n\r\n") {
+    loop {
         let n = stream.read(&mut part)?;
         bytes.extend_from_slice(&part[..n]);
         if n == 0 || bytes.len() > REQUEST_MAX {
             return Err(ErrorKind::InvalidData.into());
         }
+        let text = String::from_utf8_lossy(&bytes);
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let header = |name: &str| {
+            let mut pairs = head.lines().filter_map(|line| line.split_once(':'));
+            pairs.find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v.trim().to_owned())
+        };
+        let announced = header("Content-Length").and_then(|n| n.parse().ok()).unwrap_or(0);
+        if body.len() >= announced {
+            let path = head.split(' ').nth(1).unwrap_or("/").to_owned();
+            return Ok(Request { path, key: header("Sec-WebSocket-Key") });
+        }
     }
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
-    let key = pairs.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key"));
-    let key = key.map_or("", |(_, key)| key.trim());
+}
+
+/// Says yes to an upgrade.
+///
+/// # Errors
+/// When the connection fails.
+pub fn upgrade(stream: &mut impl Write, key: &str) -> io::Result<()> {
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.as_bytes())
     );
     stream.write_all(answer.as_bytes())?;
-    stream.flush()?;
+    stream.flush()
+}
+
+fn upgraded(mut stream: Stream) -> io::Result<Stream> {
+    let key = request(&mut stream)?.key.unwrap_or_default();
+    upgrade(&mut stream, &key)?;
     Ok(stream)
 }
 

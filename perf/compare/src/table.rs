@@ -62,7 +62,9 @@ fn paced(runs: &Runs) -> Vec<Load> {
 }
 
 fn wire(runs: &Runs, title: &str, pick: fn(&Run) -> Option<Spread>, unit: f64) -> String {
-    let mut text = format!("## {title}\n\n| load | who | p50 | p99 | p50 x floor | p99 x floor | baseline p50 x | baseline p99 x |\n|---|---|---:|---:|---:|---:|---:|---:|\n");
+    let mut text = format!(
+        "## {title}\n\n| load | who | p50 | p99 | p50 x floor | p99 x floor | baseline p50 x | baseline p99 x |\n|---|---|---:|---:|---:|---:|---:|---:|\n"
+    );
     for load in paced(runs) {
         for who in ALL {
             let p50 = |who| of(runs, load, who, |run| pick(run).map(|s| s.p50 / unit));
@@ -131,7 +133,9 @@ fn each(runs: &Runs, calls: Option<(Counter, &Calls)>) -> String {
         }
     }
     let how = match calls {
-        Some((Counter::Perf, _)) => "counted by `perf stat`; whoever spins asks the kernel also when nothing came",
+        Some((Counter::Perf, _)) => {
+            "counted by `perf stat`; whoever spins asks the kernel also when nothing came"
+        }
         Some((Counter::Strace, _)) => "counted by `strace -c -f`, which slows the contender down",
         None => "not counted: neither perf nor strace works here",
     };
@@ -174,7 +178,8 @@ fn targets(runs: &Runs) -> String {
     };
     let allocations =
         |tls| of(runs, Load { tls, rate: None }, Who::Foreshock, |run| Some(run.allocations));
-    let most = |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: true, bound };
+    let most =
+        |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: true, bound };
     let least =
         |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: false, bound };
     let us = |value: Option<f64>| value.map(|ns| ns / 1_000.0);

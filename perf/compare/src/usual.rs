@@ -85,7 +85,11 @@ fn parse(text: &str, names: &mut Names) -> Option<Event> {
     let ForceOrder { o, .. } = serde_json::from_str(text).ok()?;
     let (price, amount): (f64, f64) = (o.ap.parse().ok()?, o.z.parse().ok()?);
     let row = names.row(o.s);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "as casts saturate")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "as casts saturate"
+    )]
     let micros = (price * amount * 1e6).round() as u64;
     let is_long = o.side == "SELL";
     Some(Event { row, micros, is_long, at_ms: o.at_ms, read: clock::last_read() })

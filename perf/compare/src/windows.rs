@@ -12,8 +12,7 @@ use foreshock::signal::WINDOW_MS;
 use crate::usual::rescan::Answer;
 
 /// Ages, ms, ascending.
-const AGES: [u64; 10] =
-    [100, 500, 2_000, 4_000, 6_000, 10_000, 20_000, 30_000, 60_000, 300_000];
+const AGES: [u64; 10] = [100, 500, 2_000, 4_000, 6_000, 10_000, 20_000, 30_000, 60_000, 300_000];
 
 /// The events younger than an age.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,7 +99,10 @@ mod tests {
             now += 1_000_000 * (1 + i * i % 397);
             kept.put(now, 1_000 + i);
             walked.remember(0, Nanos(now), 1_000 + i);
-            assert_eq!(format!("{:?}", kept.answer(now)), format!("{:?}", walked.walk(0, Nanos(now))));
+            assert_eq!(
+                format!("{:?}", kept.answer(now)),
+                format!("{:?}", walked.walk(0, Nanos(now)))
+            );
         }
         assert!(kept.gone > 100, "the oldest were forgotten");
     }
