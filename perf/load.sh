@@ -23,13 +23,13 @@
 #
 # `behind` is the sender's own lateness, of its schedule: where that is long, the sender (or the machine)
 # was slow, and percentiles say little. `held up` counts how often foreshock did not take what was sent.
-# Settings, log and latencies are left in target/load.
+# Settings, log and latencies are left in target/load. FORESHOCK names a binary that is there already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 usage() { sed -n '2,/^set /p' "$0" | sed '$d; s/^# \{0,1\}//' >&2; exit 2; }
 [ $# -gt 0 ] && [ "$1" != --help ] && [ "$1" != -h ] || usage
-foreshock=$PWD/target/release/foreshock
-cargo build --release --quiet --bin foreshock
+foreshock=${FORESHOCK:-$PWD/target/release/foreshock}
+[ -n "${FORESHOCK:-}" ] || cargo build --release --quiet --bin foreshock
 
 # settings FOLDER: what `simulate` prints, a URL for each route, as settings.
 settings() {
@@ -49,7 +49,6 @@ settings() {
 
 # make FILE SECONDS: a capture of the simulated street.
 make() {
-    local work street
     [ ! -e "$1" ] || { echo "$1 is there already" >&2; exit 1; }
     work=$(mktemp -d)
     "$foreshock" simulate --port 0 --ca "$work/ca.pem" >"$work/street.txt" 2>&1 &

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 use crate::clock;
+use crate::figures::{Spread, spread};
 
 /// Who listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,6 +110,8 @@ pub struct Book {
     pub micros: u64,
     /// When the message was read and when decided.
     stamps: Option<Vec<[u64; 2]>>,
+    /// From read to parsed, where that is known.
+    parsed: Option<Spread>,
     /// Time and allocations when warm, and at the end.
     marks: [[u64; 2]; 2],
 }
@@ -126,6 +129,7 @@ impl Book {
             micros: 0,
             // Touched here, so that no page is missing later.
             stamps: stamped.then(|| vec![[1; 2]; count]),
+            parsed: None,
             marks: [[0; 2]; 2],
         }
     }
@@ -151,12 +155,15 @@ impl Book {
         }
     }
 
-    /// Puts the times of reading in, where they were kept elsewhere; the latest `messages` count.
-    pub fn was_read(&mut self, at: &[u64]) {
-        let skip = at.len().saturating_sub(self.messages);
-        for (stamp, at) in self.stamps.iter_mut().flatten().zip(at.iter().skip(skip)) {
-            stamp[0] = *at;
+    /// Puts the times of reading and parsing in, where they were kept elsewhere; the latest `messages`
+    /// count.
+    pub fn was_read(&mut self, at: &[[u64; 2]]) {
+        let at = &at[at.len().saturating_sub(self.messages)..];
+        for (stamp, [read, _]) in self.stamps.iter_mut().flatten().zip(at) {
+            stamp[0] = *read;
         }
+        let parsed = at.iter().skip(self.warm).map(|[read, parsed]| parsed.saturating_sub(*read));
+        self.parsed = spread(parsed.collect());
     }
 
     /// Whether all have come.
@@ -178,6 +185,9 @@ impl Book {
             ("allocations", end[1].saturating_sub(warm[1])),
         ] {
             let _ = writeln!(words, "{name} {value}");
+        }
+        if let Some(Spread { p50, p99 }) = self.parsed {
+            let _ = writeln!(words, "parsed50 {p50}\nparsed99 {p99}");
         }
         words
     }

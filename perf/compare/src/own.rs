@@ -62,9 +62,11 @@ pub fn run(task: &Task, idle: Idle) -> Result<Book, String> {
     let (vitals, _untold) = bounded(NOTICES);
     let reads = Reads::new(task);
     let seen = reads.clone();
+    let ahead = ahead(clock);
     let stamp = move || {
-        seen.note();
-        clock.mono()
+        let parsed = clock.mono();
+        seen.note(parsed.0 - ahead);
+        parsed
     };
     let reader = Reader::new(vec![source], intake, outlet, Box::new(stamp), notices);
     let engine = EngineStage::new(Engine::new(&config.engine), vec![events], lines_out);
@@ -74,7 +76,7 @@ pub fn run(task: &Task, idle: Idle) -> Result<Book, String> {
         lines: lines_in,
         book: Some(Book::new(task)),
         done,
-        ahead: ahead(clock),
+        ahead,
         latest: clock.mono(),
         stop: stop.clone(),
     };
@@ -130,33 +132,41 @@ fn ahead(clock: Clock) -> u64 {
     closest.map_or(0, |(_, ahead)| ahead)
 }
 
-/// When the bytes of each frame came from the kernel: noted where the reader stamps "parsed".
+/// When the bytes of each frame came from the kernel, and when it was parsed: noted where the reader
+/// stamps "parsed".
 #[derive(Clone)]
-struct Reads(Arc<(AtomicUsize, Box<[AtomicU64]>)>);
+struct Reads(Arc<Noted>);
+
+struct Noted {
+    next: AtomicUsize,
+    frames: Box<[[AtomicU64; 2]]>,
+}
 
 impl Reads {
     /// Room for the messages and the answers before them; none where nothing is stamped.
     fn new(task: &Task) -> Self {
         let room = if task.stamped { task.count + 64 } else { 0 };
-        Self(Arc::new((AtomicUsize::new(0), (0..room).map(|_| AtomicU64::new(1)).collect())))
+        let frames = (0..room).map(|_| [AtomicU64::new(1), AtomicU64::new(1)]).collect();
+        Self(Arc::new(Noted { next: AtomicUsize::new(0), frames }))
     }
 
-    fn note(&self) {
-        let (next, all) = &*self.0;
-        if all.is_empty() {
+    fn note(&self, parsed: u64) {
+        let Noted { next, frames } = &*self.0;
+        if frames.is_empty() {
             return;
         }
         let n = next.load(Ordering::Relaxed);
         next.store(n + 1, Ordering::Relaxed);
-        if let Some(place) = all.get(n) {
-            place.store(clock::last_read(), Ordering::Relaxed);
+        if let Some([read_at, parsed_at]) = frames.get(n) {
+            read_at.store(clock::last_read(), Ordering::Relaxed);
+            parsed_at.store(parsed, Ordering::Relaxed);
         }
     }
 
-    fn noted(&self) -> Vec<u64> {
-        let (next, all) = &*self.0;
-        let n = next.load(Ordering::Relaxed);
-        all.iter().take(n).map(|at| at.load(Ordering::Relaxed)).collect()
+    fn noted(&self) -> Vec<[u64; 2]> {
+        let n = self.0.next.load(Ordering::Relaxed);
+        let frames = self.0.frames.iter().take(n);
+        frames.map(|pair| pair.each_ref().map(|at| at.load(Ordering::Relaxed))).collect()
     }
 }
 

@@ -74,6 +74,8 @@ pub struct Run {
     pub wire: Option<Spread>,
     /// From the return of the read to the decision.
     pub inside: Option<Spread>,
+    /// From the return of the read to parsed, by the one that says it.
+    pub parsed: Option<Spread>,
     /// How late the sender was, in its own doing and the contender's.
     pub late: Option<Spread>,
     /// From when the first message counts to the last decision, ns.
@@ -240,7 +242,9 @@ impl Run {
         let measured = (count - warm(count)) as f64;
         let nanos = number(words, "nanos")?.max(1) as f64;
         let allocations = number(words, "allocations")? as f64 / measured;
-        Ok(Self { rate: measured * 1e9 / nanos, allocations, ..Self::default() })
+        let parsed = number(words, "parsed50").ok().zip(number(words, "parsed99").ok());
+        let parsed = parsed.map(|(p50, p99)| Spread { p50: p50 as f64, p99: p99 as f64 });
+        Ok(Self { rate: measured * 1e9 / nanos, allocations, parsed, ..Self::default() })
     }
 
     fn stamped(mut self, sent: &[[u64; 2]], heard: &[[u64; 2]]) -> Result<Self, String> {
@@ -331,5 +335,51 @@ impl Drop for Guard {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage() -> Stage {
+        Stage::new(&std::env::temp_dir().join("compare-rounds-test"), "spin").unwrap()
+    }
+
+    fn words(sum: Sum) -> String {
+        let Sum { messages, bytes, micros } = sum;
+        format!("messages {messages}\nbytes {bytes}\nmicros {micros}\nnanos 5\nallocations 0\n")
+    }
+
+    #[test]
+    fn a_run_that_lost_or_misread_anything_is_refused() {
+        let stage = stage();
+        let truth = stage.flow.sum(100);
+        for who in ALL {
+            assert_eq!(stage.add_up(&words(truth), 100, who), Ok(()));
+            let lost = Sum { messages: 99, ..truth };
+            assert!(stage.add_up(&words(lost), 100, who).unwrap_err().starts_with("refused: "));
+        }
+        let misread = Sum { micros: truth.micros + 1, ..truth };
+        assert!(stage.add_up(&words(misread), 100, Who::Foreshock).is_err());
+        assert!(stage.add_up(&words(misread), 100, Who::Baseline).is_err());
+        let cut_wrongly = Sum { bytes: truth.bytes - 1, ..truth };
+        assert!(stage.add_up(&words(cut_wrongly), 100, Who::Floor).is_err());
+        assert!(stage.add_up("messages 100\n", 100, Who::Naive).is_err());
+    }
+
+    #[test]
+    fn stamps_that_cannot_be_are_refused() {
+        let sent = vec![[10_000, 9_000]; 10];
+        let run = Run::default().stamped(&sent, &[[12_000, 13_000]; 10]).unwrap();
+        assert_eq!(run.wire, Some(Spread { p50: 3_000.0, p99: 3_000.0 }));
+        assert_eq!(run.inside, Some(Spread { p50: 1_000.0, p99: 1_000.0 }));
+        assert_eq!(run.late, Some(Spread { p50: 1_000.0, p99: 1_000.0 }));
+        for wrong in [[12_000, 9_999], [14_000, 13_000], [1, 13_000]] {
+            let mut heard = vec![[12_000, 13_000]; 10];
+            heard[3] = wrong;
+            assert!(Run::default().stamped(&sent, &heard).is_err(), "{wrong:?}");
+        }
+        assert!(Run::default().stamped(&sent, &[[12_000, 13_000]; 9]).is_err());
     }
 }

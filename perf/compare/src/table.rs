@@ -22,8 +22,9 @@ fn shown(value: Option<f64>, digits: usize) -> String {
     value.map_or_else(|| "-".to_owned(), |value| format!("{value:.digits$}"))
 }
 
+/// `None` also where there is nothing to divide by: the floor is decided when it is read.
 fn ratio(above: Option<f64>, below: Option<f64>) -> Option<f64> {
-    Some(above? / below?)
+    Some(above? / below.filter(|below| *below > 0.0)?)
 }
 
 /// Everything that is said about a measurement.
@@ -45,6 +46,7 @@ pub fn text(
     let all = [
         wire(runs, "Wire to decision, us", |run| run.wire, 1_000.0),
         wire(runs, "Inside the process: read returned to decided, us", |run| run.inside, 1_000.0),
+        parsed(runs),
         lateness(runs),
         flat(runs),
         each(runs, calls),
@@ -84,6 +86,22 @@ fn wire(runs: &Runs, title: &str, pick: fn(&Run) -> Option<Spread>, unit: f64) -
                 below(&p99)
             );
         }
+    }
+    text + "\n"
+}
+
+/// Where foreshock's time inside goes.
+fn parsed(runs: &Runs) -> String {
+    let mut text =
+        "Of foreshock's, read returned to parsed, us (the rest is the end of the reader's turn, \
+                    the rings and the engine's turn):\n\n"
+            .to_owned();
+    for load in paced(runs) {
+        let pick = |pick: fn(Spread) -> f64| {
+            shown(of(runs, load, Who::Foreshock, |run| run.parsed.map(|s| pick(s) / 1e3)), 2)
+        };
+        let _ =
+            writeln!(text, "- {}: p50 {}, p99 {}", load.name(), pick(|s| s.p50), pick(|s| s.p99));
     }
     text + "\n"
 }
