@@ -55,22 +55,22 @@ impl Counter {
     #[must_use]
     pub fn find() -> Option<Self> {
         let works = |counter: &Self| {
-            let (program, arguments) = counter.command("/dev/null");
-            let mut command = Command::new(program);
-            command.args(arguments).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
+            let words = counter.before("/dev/null");
+            let mut command = Command::new(words[0]);
+            command.args(&words[1..]).arg("true").stdout(Stdio::null()).stderr(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
         [Self::Perf, Self::Strace].into_iter().find(works)
     }
 
-    /// Its name, and the arguments before the program that is looked at.
+    /// The words before the program that is looked at.
     #[must_use]
-    pub fn command(self, out: &str) -> (&'static str, Vec<&str>) {
+    pub fn before(self, out: &str) -> Vec<&str> {
         match self {
             Self::Perf => {
-                ("perf", vec!["stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-o", out, "--"])
+                vec!["perf", "stat", "-x", ",", "-e", "raw_syscalls:sys_enter", "-o", out, "--"]
             }
-            Self::Strace => ("strace", vec!["-f", "-c", "-o", out]),
+            Self::Strace => vec!["strace", "-f", "-c", "-o", out],
         }
     }
 
@@ -88,6 +88,21 @@ impl Counter {
             }
         }
     }
+}
+
+/// The words before a program whose time is looked at by function.
+#[must_use]
+pub fn profiled(out: &str) -> Vec<&str> {
+    vec!["perf", "record", "--quiet", "-F", "1999", "-o", out, "--"]
+}
+
+/// The functions that took most of the time, a line each.
+#[must_use]
+pub fn functions(out: &str) -> Vec<String> {
+    let arguments = ["report", "-i", out, "--stdio", "--no-children", "--percent-limit", "0.8"];
+    let text = said("perf", &[&arguments[..], &["-F", "overhead,symbol"]].concat());
+    let lines = text.lines().filter(|line| !line.starts_with('#') && line.contains('%'));
+    lines.map(|line| line.trim().to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use compare::flow::Flow;
 use compare::machine::Counter;
 use compare::rounds::{Load, Stage, loads, stamp_bytes};
 use compare::sender::Pace;
+use compare::table::Measured;
 use compare::{clock, listen, machine, sender, server, table};
 use foreshock::run::crew::{self, Idle};
 use mimalloc::MiMalloc;
@@ -206,10 +207,17 @@ fn measure(rounds: usize, only: &str, idle: &str, record: Option<&Path>) -> Resu
     let counted: Vec<Load> =
         wanted.iter().filter(|load| matches!(load.rate, None | Some(10_000))).copied().collect();
     let calls = counter.map(|counter| stage.calls(counter, &counted)).transpose()?;
+    let functions = [false, true].map(|tls| match (counter, only) {
+        (Some(Counter::Perf), "") => stage.functions(tls),
+        _ => Ok(Vec::new()),
+    });
+    let [plain, tls] = functions;
+    let functions = [plain?, tls?];
     let _ = std::fs::remove_dir_all(&folder);
     let command = std::env::var("COMPARE_COMMAND").unwrap_or_else(|_| "compare run".to_owned());
     let head = machine::words(&command);
-    let text = table::text(&head, rounds, idle, &runs, counter.zip(calls.as_ref()));
+    let measured = Measured { rounds, idle, runs, calls: counter.zip(calls), functions };
+    let text = table::text(&head, &measured);
     keep(record, &text)
 }
 

@@ -211,7 +211,9 @@ impl Stage for Ear {
             worked = true;
         }
         if self.book.is_some() && self.is_over(now) {
-            let _ = self.book.take().map(|book| self.done.try_send(book));
+            if let Some(book) = self.book.take() {
+                drop(self.done.try_send(book));
+            }
             self.stop.request();
         }
         match (worked, self.lines.has_ended()) {

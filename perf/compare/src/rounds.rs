@@ -5,6 +5,7 @@
 //! the rounds.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 use crate::contender::{ALL, Who, warm};
 use crate::figures::{Spread, spread};
 use crate::flow::{Flow, Sum};
-use crate::machine::Counter;
+use crate::machine::{Counter, functions, profiled};
 use crate::sender::Pace;
 
 /// The core of contenders, and that of the sender.
@@ -145,8 +146,8 @@ impl Stage {
             for who in ALL {
                 let count = load.count(who);
                 let out = self.folder.join("calls.txt");
-                let under = Some((counter, out.to_string_lossy().into_owned()));
-                self.played(load.tls, load.pace(), load.rate.is_some(), count, who, under)?;
+                let before = counter.before(out.to_str().unwrap_or_default());
+                self.played(load.tls, load.pace(), load.rate.is_some(), count, who, &before)?;
                 let text = std::fs::read_to_string(&out).map_err(|e| format!("calls: {e}"))?;
                 let n = counter.calls(&text).ok_or("calls: cannot be read")?;
                 calls.insert((*load, who), n as f64 / count as f64);
@@ -155,12 +156,25 @@ impl Stage {
         Ok(calls)
     }
 
+    /// The functions in which foreshock spends its time flat out, a line each; none without perf.
+    ///
+    /// # Errors
+    /// A run that does not add up, in words.
+    pub fn functions(&self, tls: bool) -> Result<Vec<String>, String> {
+        let out = self.folder.join("perf.data");
+        let out = out.to_str().unwrap_or_default();
+        let before = profiled(out);
+        let (who, load) = (Who::Foreshock, Load { tls, rate: None });
+        self.played(tls, Pace::Flat, false, load.count(who), who, &before)?;
+        Ok(functions(out))
+    }
+
     /// One run of a load.
     ///
     /// # Errors
     /// When it does not add up.
     pub fn run(&self, load: &Load, who: Who) -> Result<Run, String> {
-        self.played(load.tls, load.pace(), load.rate.is_some(), load.count(who), who, None)
+        self.played(load.tls, load.pace(), load.rate.is_some(), load.count(who), who, &[])
     }
 
     /// A burst of `count` messages at once, to foreshock.
@@ -168,7 +182,7 @@ impl Stage {
     /// # Errors
     /// When it does not add up.
     pub fn burst(&self, tls: bool, count: usize) -> Result<Run, String> {
-        self.played(tls, Pace::Burst, true, count, Who::Foreshock, None)
+        self.played(tls, Pace::Burst, true, count, Who::Foreshock, &[])
     }
 
     /// So many messages at a rate, to foreshock.
@@ -176,7 +190,7 @@ impl Stage {
     /// # Errors
     /// When it does not add up.
     pub fn steady(&self, tls: bool, count: usize, rate: u64) -> Result<Run, String> {
-        self.played(tls, Pace::Rate(rate), true, count, Who::Foreshock, None)
+        self.played(tls, Pace::Rate(rate), true, count, Who::Foreshock, &[])
     }
 
     fn played(
@@ -186,7 +200,7 @@ impl Stage {
         stamped: bool,
         count: usize,
         who: Who,
-        under: Option<(Counter, String)>,
+        before: &[&str],
     ) -> Result<Run, String> {
         let [ca, sent, heard] = ["ca.pem", "sent", "heard"].map(|name| self.folder.join(name));
         let ca = tls.then_some(ca);
@@ -197,15 +211,9 @@ impl Stage {
         let mut sender = Guard::spawn(&mut sender)?;
         let port = sender.line()?;
         let port = port.strip_prefix("port ").ok_or("sender: no port")?.trim().to_owned();
-        let mut listener = match &under {
-            Some((counter, out)) => {
-                let (tool, arguments) = counter.command(out);
-                let mut command = Command::new(tool);
-                command.args(arguments).arg(&self.program);
-                command
-            }
-            None => Command::new(&self.program),
-        };
+        let mut words = before.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut listener = Command::new(words.next().unwrap_or_default());
+        listener.args(words);
         let scheme = if tls { "wss" } else { "ws" };
         listener.arg("listen").arg(who.name()).args(["--core", CORES[0], "--idle", &self.idle]);
         listener.arg("--url").arg(format!("{scheme}://127.0.0.1:{port}/market/ws"));

@@ -27,15 +27,25 @@ fn ratio(above: Option<f64>, below: Option<f64>) -> Option<f64> {
     Some(above? / below.filter(|below| *below > 0.0)?)
 }
 
-/// Everything that is said about a measurement.
+/// A measurement.
+#[derive(Debug)]
+pub struct Measured<'a> {
+    /// How often everything was run.
+    pub rounds: usize,
+    /// What foreshock does when nothing comes.
+    pub idle: &'a str,
+    /// The runs.
+    pub runs: Runs,
+    /// Calls into the kernel, and how they were counted; `None` where they cannot be.
+    pub calls: Option<(Counter, Calls)>,
+    /// Where foreshock's time goes flat out, plain and TLS.
+    pub functions: [Vec<String>; 2],
+}
+
+/// Everything that is said about it.
 #[must_use]
-pub fn text(
-    head: &str,
-    rounds: usize,
-    idle: &str,
-    runs: &Runs,
-    calls: Option<(Counter, &Calls)>,
-) -> String {
+pub fn text(head: &str, measured: &Measured<'_>) -> String {
+    let Measured { rounds, idle, runs, calls, functions } = measured;
     let mut text = format!("# Side by side\n\n```\n{head}```\n");
     let _ = writeln!(
         text,
@@ -44,15 +54,31 @@ pub fn text(
          were the sender's, in every run.\n"
     );
     let all = [
+        targets(runs),
         wire(runs, "Wire to decision, us", |run| run.wire, 1_000.0),
         wire(runs, "Inside the process: read returned to decided, us", |run| run.inside, 1_000.0),
         parsed(runs),
         lateness(runs),
         flat(runs),
-        each(runs, calls),
-        targets(runs),
+        each(runs, calls.as_ref().map(|(counter, calls)| (*counter, calls))),
+        spent(functions),
     ];
     all.iter().for_each(|part| text.push_str(part));
+    text
+}
+
+/// Where foreshock's time goes.
+fn spent(functions: &[Vec<String>; 2]) -> String {
+    let mut text = String::new();
+    for (wire, lines) in
+        ["plain", "TLS"].iter().zip(functions).filter(|(_, lines)| !lines.is_empty())
+    {
+        let lines = lines.join("\n");
+        let _ = writeln!(
+            text,
+            "## foreshock flat out, {wire}: share of its time\n\n```\n{lines}\n```\n"
+        );
+    }
     text
 }
 
@@ -194,8 +220,7 @@ fn targets(runs: &Runs) -> String {
         let rate = |who| of(runs, load, who, |run| Some(run.rate));
         ratio(rate(Who::Foreshock), rate(Who::Baseline))
     };
-    let allocations =
-        |tls| of(runs, Load { tls, rate: None }, Who::Foreshock, |run| Some(run.allocations));
+    let allocations = |tls| own(tls, |run| Some(run.allocations));
     let most =
         |name: &str, value, bound| Target { name: name.to_owned(), value, at_most: true, bound };
     let least =
@@ -231,8 +256,8 @@ pub fn bursts(stage: &Stage) -> Result<String, String> {
     let mut text = format!(
         "## Far above the largest on record\n\nA burst is {BURST} messages and its multiples, all due at \
          once; a busy stretch {BUSY} messages in 10 s and its multiples. Latency is from when a message \
-         was due (burst) or left (busy).\n\n| what | wire | messages | p50 us | p99 us | drained in ms |\n\
-         |---|---|---:|---:|---:|---:|\n"
+         was due (burst) or left (busy).\n\n| what | wire | messages | p50 us | p99 us | drained in ms | M/s |\n\
+         |---|---|---:|---:|---:|---:|---:|\n"
     );
     for (tls, wire) in [(false, "plain"), (true, "TLS")] {
         for times in [1, 10, 100] {
@@ -255,5 +280,7 @@ pub fn bursts(stage: &Stage) -> Result<String, String> {
 fn row(what: &str, wire: &str, count: usize, run: &Run, drained: Option<f64>) -> String {
     let spread = run.wire.unwrap_or_default();
     let (p50, p99) = (spread.p50 / 1e3, spread.p99 / 1e3);
-    format!("| {what} | {wire} | {count} | {p50:.1} | {p99:.1} | {} |\n", shown(drained, 1))
+    let rate = drained.map(|ms| count as f64 / ms / 1e3);
+    let (drained, rate) = (shown(drained, 1), shown(rate, 3));
+    format!("| {what} | {wire} | {count} | {p50:.1} | {p99:.1} | {drained} | {rate} |\n")
 }
