@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::contender::{ALL, Who};
 use crate::figures::{Spread, median};
 use crate::machine::Counter;
-use crate::rounds::{Calls, Load, Run, Runs, Stage};
+use crate::rounds::{Calls, Load, Run, Runs, Stage, loads};
 
 /// The largest burst on record: fills of one feed within one millisecond.
 const BURST: usize = 22_558;
@@ -82,11 +82,13 @@ fn spent(functions: &[Vec<String>; 2]) -> String {
     text
 }
 
+/// The loads that were run, in order.
+fn run_loads(runs: &Runs) -> Vec<Load> {
+    loads().into_iter().filter(|load| runs.keys().any(|(of, _)| of == load)).collect()
+}
+
 fn paced(runs: &Runs) -> Vec<Load> {
-    let mut loads: Vec<Load> = runs.keys().map(|(load, _)| *load).collect();
-    loads.dedup();
-    loads.retain(|load| load.rate.is_some());
-    loads
+    run_loads(runs).into_iter().filter(|load| load.rate.is_some()).collect()
 }
 
 fn wire(runs: &Runs, title: &str, pick: fn(&Run) -> Option<Spread>, unit: f64) -> String {
@@ -165,9 +167,7 @@ fn flat(runs: &Runs) -> String {
 
 fn each(runs: &Runs, calls: Option<(Counter, &Calls)>) -> String {
     let mut text = "## For each message\n\n| load | who | allocations | calls into the kernel |\n|---|---|---:|---:|\n".to_owned();
-    let mut loads: Vec<Load> = runs.keys().map(|(load, _)| *load).collect();
-    loads.dedup();
-    for load in loads {
+    for load in run_loads(runs) {
         for who in ALL {
             let allocations = of(runs, load, who, |run| Some(run.allocations));
             let calls = calls.and_then(|(_, calls)| calls.get(&(load, who)).copied());
