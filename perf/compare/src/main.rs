@@ -214,8 +214,7 @@ fn measure(rounds: usize, only: &str, idle: &str, record: Option<&Path>) -> Resu
     let [plain, tls] = functions;
     let functions = [plain?, tls?];
     let _ = std::fs::remove_dir_all(&folder);
-    let command = std::env::var("COMPARE_COMMAND").unwrap_or_else(|_| "compare run".to_owned());
-    let head = machine::words(&command);
+    let head = machine::words(&command());
     let measured = Measured { rounds, idle, runs, calls: counter.zip(calls), functions };
     let text = table::text(&head, &measured);
     keep(record, &text)
@@ -231,5 +230,11 @@ fn bursts(record: Option<&Path>) -> Result<(), String> {
     let stage = Stage::new(&folder, "spin")?;
     let text = table::bursts(&stage)?;
     let _ = std::fs::remove_dir_all(&folder);
-    keep(record, &text)
+    keep(record, &format!("# Bursts\n\n```\n{}```\n{text}", machine::words(&command())))
+}
+
+/// What was typed.
+fn command() -> String {
+    std::env::var("COMPARE_COMMAND")
+        .unwrap_or_else(|_| std::env::args().collect::<Vec<_>>().join(" "))
 }
