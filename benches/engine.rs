@@ -94,10 +94,10 @@ fn engine(c: &mut Criterion) {
     let mut group = c.benchmark_group("engine_100_symbols");
     group.throughput(Throughput::Elements(1));
     let all = Settings::default();
-    let decision = Settings { state_ms: NEVER_MS, heartbeat_ms: NEVER_MS, ..all.clone() };
+    let decision = Settings { state_ms: NEVER_MS, heartbeat_ms: NEVER_MS, ..all };
     // A level entered on anything at all, and never left.
-    let levels = Levels { watch: f64::MIN_POSITIVE, ..all.levels.clone() };
-    let alarm = Settings { levels, ..decision.clone() };
+    let levels = Levels { watch: f64::MIN_POSITIVE, ..all.levels };
+    let alarm = Settings { levels, ..decision };
     let lines = [
         ("to_decision", &decision),
         ("to_decision_in_alarm", &alarm),

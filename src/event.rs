@@ -272,6 +272,11 @@ pub enum Body {
         /// Number of the episode, 0 outside of one.
         episode: u64,
     },
+    /// From here on the engine judges by other settings.
+    Tuned {
+        /// Which: they are counted within a run.
+        number: u64,
+    },
     /// A position was closed by force.
     Liquidation {
         /// The position's side, where the source says it.
@@ -480,6 +485,12 @@ impl Event {
     #[must_use]
     pub fn resume(seq: u64, episode: u64, at: Nanos) -> Self {
         Self::bare(Body::Resume { seq, episode }, at)
+    }
+
+    /// Settings `number` are in force from here on.
+    #[must_use]
+    pub fn tuned(number: u64, at: Nanos) -> Self {
+        Self::bare(Body::Tuned { number }, at)
     }
 
     fn bare(body: Body, received: Nanos) -> Self {

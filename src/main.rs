@@ -528,9 +528,14 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
             run::top::top(&config, &run::top::Options { address, plain, once, every, json })
         }
         Command::Demo { seed, duration } => run::demo::demo(config, seed, duration),
-        Command::Replay { files, speed, out, duration } => {
-            run::replay::replay(&config, &files, speed.per_second(), out.as_deref(), duration)
-        }
+        Command::Replay { files, speed, out, duration } => run::replay::replay(
+            &config,
+            layers,
+            &files,
+            speed.per_second(),
+            out.as_deref(),
+            duration,
+        ),
         Command::Backtest(args) => run::backtest::backtest(&config, &args.options()),
         Command::Simulate { port, seed, ca, duration } => {
             run::simulate::simulate(port, seed, &ca, duration)
@@ -543,7 +548,7 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
         }
         Command::Venues { format } => run::venues::venues(&config, format.into()),
         Command::Explain { signal, journal, events } => {
-            run::explain::explain(&config, signal, &journal, events)
+            run::explain::explain(&config, layers, signal, &journal, events)
         }
         Command::Export { journal, what, format, symbol, from, to, output } => {
             let what = match what {
@@ -553,7 +558,7 @@ fn obey(command: Command, config: Config, layers: &Layers) -> Result<(), Failure
             };
             let json = format == Rendering::Json;
             let options = run::export::Options { journal, what, json, symbol, from, to, output };
-            run::export::export(&config, &options)
+            run::export::export(&config, layers, &options)
         }
         Command::Alert { what: AlertCommand::Test } => run::alert::test(&config),
         Command::Check { format } => run::check::check(&config, layers, format.into()),

@@ -414,7 +414,7 @@ fn messages_of(engine: &mut Engine, events: &[Event]) -> Vec<Message> {
 
 /// Writes a run into the journal of `config`, in ten blocks.
 fn journal(config: &Config, run: u64, begins: &[Event], messages: &[Message]) {
-    let mut journal = Journal::beginning_with(&config.journal, run, begins).unwrap();
+    let mut journal = Journal::beginning_with(&config.journal, run, begins, None).unwrap();
     for (ms, batch) in (0..).step_by(1_000).zip(messages.chunks((messages.len() / 10).max(20))) {
         journal.write(Now::at_millis(ms), batch);
         journal.turn(Now::at_millis(ms + 500));

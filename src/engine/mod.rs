@@ -150,7 +150,8 @@ impl Engine {
         self.world.begin(event);
         match event.body {
             Body::Reset => self.reset(event.received, out),
-            Body::Tick => {}
+            // Whoever hands in the event has handed in the settings as well.
+            Body::Tick | Body::Tuned { .. } => {}
             Body::Resume { seq, episode } => {
                 self.world.given = seq.saturating_sub(self.made());
                 (self.world.seq, self.world.episode) = (seq, episode);
@@ -166,6 +167,19 @@ impl Engine {
             _ => self.surrounding(event),
         }
         self.look_again(out);
+    }
+
+    /// Judges by other settings from here on, which have passed [`Settings::check`]. What was counted and
+    /// what was said stays. The number of rows stays too: they were made at the start.
+    pub fn tune(&mut self, settings: &Settings) {
+        let max_symbols = self.world.settings.max_symbols;
+        self.world.tune(&Settings { max_symbols, ..*settings });
+    }
+
+    /// The latest moment anything was received.
+    #[must_use]
+    pub fn now(&self) -> Nanos {
+        self.world.grid.now
     }
 
     /// Number of the last signal.

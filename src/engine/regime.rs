@@ -91,7 +91,7 @@ impl Reference {
     #[must_use]
     pub fn new(settings: &Climate) -> Self {
         Self {
-            settings: settings.clone(),
+            settings: *settings,
             sources: Default::default(),
             books: Default::default(),
             returns: std::iter::repeat_n(MISSING, RETURNS).collect(),
@@ -108,6 +108,11 @@ impl Reference {
             trend: Trend::Flat,
             liquidity: Liquidity::Normal,
         }
+    }
+
+    /// Takes other scales, which count at once, and other bounds, which count from the next second on.
+    pub fn tune(&mut self, settings: &Climate) {
+        self.settings = *settings;
     }
 
     /// Forgets everything.

@@ -16,7 +16,7 @@ pub const SYMBOLS_MAX: usize = 4_096;
 const SYMBOLS_MIN: usize = 3;
 
 /// Everything a user may set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// Rows, `MARKET` and `OTHER` included; symbols beyond it share the row `OTHER`.
@@ -67,7 +67,7 @@ pub struct Factor {
 }
 
 /// The six risk factors, and the scores that make a level.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Risk {
     /// Arrivals per second, blended over 500 ms, 10 s and 60 s.
@@ -87,7 +87,7 @@ pub struct Risk {
 }
 
 /// Where the row `MARKET` differs from a symbol: what is many for one is nothing for five hundred.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Market {
     /// Times the rungs of velocity.
@@ -104,7 +104,7 @@ pub struct Market {
 
 /// Share of the events that a source of each completeness is taken to show: a symbol's rungs are
 /// multiplied by it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Shown {
     /// At most one event per symbol per second.
@@ -114,7 +114,7 @@ pub struct Shown {
 }
 
 /// The components of the probability: three factors of [`Risk`] by weight alone, three of their own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Signal {
     /// Weight of the risk factor of that name.
@@ -132,7 +132,7 @@ pub struct Signal {
 }
 
 /// What evidence of a cascade needs: rungs of WATCH, ALERT, CRITICAL and EXTREME.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proof {
     /// Standard deviations above the row's own past.
@@ -162,7 +162,7 @@ pub struct Proof {
 }
 
 /// What pressure of trades needs: rungs of WATCH; further ones say how strong it is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     /// Standard deviations above the past of the flow of trades.
@@ -172,7 +172,7 @@ pub struct Push {
 }
 
 /// When the level changes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Levels {
     /// Probability from which it is WATCH.
@@ -190,7 +190,7 @@ pub struct Levels {
 }
 
 /// How much clustering and correlation need before they say anything.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rhythm {
     /// Whole seconds listened to.
@@ -202,7 +202,7 @@ pub struct Rhythm {
 }
 
 /// Where one regime ends and the next begins, and what follows from it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Climate {
     /// Volatility (root mean square of 1 s log returns) from which it is LOW, NORMAL, ELEVATED,

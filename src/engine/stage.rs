@@ -2,9 +2,14 @@
 //!
 //! The next event is taken only when everything the last one led to has passed the second door, so
 //! a slow publisher holds the engine up, the first ring fills, and loss happens there, counted.
+//!
+//! Other settings take effect between two events, and an event says so ([`Body::Tuned`]): it is echoed
+//! like any other, so whatever keeps what the engine took keeps the place where it changed its mind. At
+//! work the stage makes that event when settings reach it; where the past is lived again, the event is in
+//! the input and settings are found by its number.
 
-use super::{Engine, Outbox};
-use crate::event::Event;
+use super::{Engine, Outbox, Settings};
+use crate::event::{Body, Event};
 use crate::ledger::{Counts, Ledger};
 use crate::output::{Output, REPORT_LINES, lines};
 use crate::ring::{Inlet, Outlet};
@@ -15,10 +20,35 @@ use crate::time::{Nanos, Now};
 /// Events taken in one turn, at most.
 const BUDGET: usize = 256;
 
+/// Settings, and the number that an event names them by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Tuning {
+    /// The number.
+    pub number: u64,
+    /// The settings, which have passed [`Settings::check`].
+    pub settings: Settings,
+}
+
+/// Where other settings come from.
+#[derive(Debug)]
+pub enum Tunings {
+    /// They are handed in at any time.
+    Live(Inlet<Tuning>),
+    /// They were in force in the past: the input says when.
+    Past(Box<[Tuning]>),
+}
+
+impl Default for Tunings {
+    fn default() -> Self {
+        Self::Past(Box::default())
+    }
+}
+
 /// The engine as a stage.
 #[derive(Debug)]
 pub struct EngineStage {
     engine: Engine,
+    tunings: Tunings,
     inlets: Box<[Inlet<Event>]>,
     next_inlet: usize,
     outlet: Outlet<Output>,
@@ -32,6 +62,8 @@ pub struct EngineStage {
     sent: usize,
     /// When the event in hand was taken.
     taken: Nanos,
+    /// Times the past named settings that nobody knows.
+    unknown: u64,
 }
 
 impl EngineStage {
@@ -44,6 +76,7 @@ impl EngineStage {
     ) -> Self {
         Self {
             engine,
+            tunings: Tunings::default(),
             inlets: inlets.into_iter().collect(),
             next_inlet: 0,
             outlet,
@@ -53,7 +86,14 @@ impl EngineStage {
             lines: lines(&Report::empty(crate::symbol::Symbol::NONE, Nanos(0))),
             sent: REPORT_LINES,
             taken: Nanos(0),
+            unknown: 0,
         }
+    }
+
+    /// The same, with settings that may change.
+    #[must_use]
+    pub fn tuned_by(self, tunings: Tunings) -> Self {
+        Self { tunings, ..self }
     }
 
     /// The engine inside.
@@ -84,12 +124,38 @@ impl EngineStage {
         }
     }
 
+    /// Other settings, if some have been handed in. They come after an event and at its time, so that they
+    /// move nothing but the mind.
+    fn handed_in(&mut self) -> Option<Event> {
+        let Tunings::Live(inlet) = &mut self.tunings else { return None };
+        let at = self.engine.now();
+        if at == Nanos(0) {
+            return None;
+        }
+        let Tuning { number, settings } = inlet.pop()?;
+        self.engine.tune(&settings);
+        Some(Event::tuned(number, at))
+    }
+
+    /// Settings that the past was lived with.
+    #[cold]
+    fn recall(&mut self, number: u64) {
+        let Tunings::Past(known) = &self.tunings else { return };
+        match known.iter().find(|tuning| tuning.number == number) {
+            Some(tuning) => self.engine.tune(&tuning.settings),
+            None => self.unknown += 1,
+        }
+    }
+
     /// The next event, from the inlets in turn.
     fn pop(&mut self) -> Option<Event> {
         for _ in 0..self.inlets.len() {
             let inlet = self.next_inlet;
             self.next_inlet = (inlet + 1) % self.inlets.len();
             if let Some(event) = self.inlets[inlet].pop() {
+                if let Body::Tuned { number } = event.body {
+                    self.recall(number);
+                }
                 return Some(event);
             }
         }
@@ -116,6 +182,12 @@ impl Stage for EngineStage {
     }
 
     fn turn(&mut self, now: Now) -> Turn {
+        // Once a turn is often enough, and costs nothing for each event.
+        if self.flush()
+            && let Some(event) = self.handed_in()
+        {
+            self.take(event, now);
+        }
         for taken in 0..BUDGET {
             if !self.flush() {
                 return if taken > 0 { Turn::Worked } else { Turn::Idle };
@@ -136,6 +208,9 @@ impl Stage for EngineStage {
         counts.add("consumed", consumed);
         counts.add("signals", self.engine.made());
         counts.add_tally("engine", self.engine.tally());
+        if self.unknown > 0 {
+            counts.add("unknown_settings", self.unknown);
+        }
         counts.add_under("waiting", "event", waiting as u64);
     }
 

@@ -113,7 +113,7 @@ impl World {
             risk_weights: settings.risk.factors().map(|factor| factor.weight),
             signal_weights: settings.signal.weights(),
             calm: calm(settings),
-            settings: settings.clone(),
+            settings: *settings,
             grid: Grid::at(Nanos(0)),
             reference: Reference::new(&settings.regime),
             feeds: Feeds::default(),
@@ -132,6 +132,15 @@ impl World {
             episode: 0,
             tally: Tally::default(),
         }
+    }
+
+    /// Takes other settings, and everything that follows from them alone.
+    pub fn tune(&mut self, settings: &Settings) {
+        self.risk_weights = settings.risk.factors().map(|factor| factor.weight);
+        self.signal_weights = settings.signal.weights();
+        self.calm = calm(settings);
+        self.settings = *settings;
+        self.reference.tune(&settings.regime);
     }
 
     pub fn clear(&mut self, at: Nanos) {

@@ -251,6 +251,7 @@ impl<'a> Line<'a> {
             | Body::Reset
             | Body::Resume { .. }
             | Body::Stood { .. }
+            | Body::Tuned { .. }
             | Body::Feed { .. } => self,
         }
     }

@@ -7,6 +7,10 @@
 //! while the disk is too slow for all of them, records are counted as lost and their ordinals
 //! show the gap to whoever reads it.
 //!
+//! The engine's settings are kept beside what it took, as text that this room does not read: those it began
+//! with, and others in the same block as the event that says they are in force, before it. So whoever has
+//! a file that tells of settings has the settings.
+//!
 //! Files are named by run and number, and begin anew at a size; the oldest go when there are too
 //! many.
 
@@ -17,6 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Receiver;
 use serde::{Deserialize, Serialize};
 
 use super::Sink;
@@ -24,7 +29,7 @@ use super::courier::{Courier, Errand};
 use crate::event::{Body, Event};
 use crate::ledger::{self, Ledger};
 use crate::output::Message;
-use crate::record::{Block, EVENT_BYTES, EXTENSION, REPORT_BYTES, files_in};
+use crate::record::{Block, EVENT_BYTES, EXTENSION, REPORT_BYTES, files_in, settings_bytes};
 use crate::stage::Turn;
 use crate::time::{NS_PER_MS, Nanos, Now};
 
@@ -98,6 +103,24 @@ impl Settings {
     }
 }
 
+/// Settings of the engine, and the number that an event names them by.
+#[derive(Clone, Debug)]
+pub struct Note {
+    /// The number.
+    pub number: u64,
+    /// The settings.
+    pub text: Arc<str>,
+}
+
+/// What the engine's settings are.
+#[derive(Debug)]
+pub struct Notes {
+    /// Those it begins with.
+    pub first: Note,
+    /// Where others are before the event that names them.
+    pub others: Receiver<Note>,
+}
+
 /// Small files that may stand for a full one.
 const SMALL_FILES: usize = 64;
 /// Payload of one block.
@@ -130,6 +153,7 @@ pub struct Journal {
     lost: u64,
     /// Numbers of the last signal and the last episode.
     numbers: (u64, u64),
+    notes: Option<Receiver<Note>>,
 }
 
 impl Journal {
@@ -138,18 +162,24 @@ impl Journal {
     /// # Errors
     /// When the directory cannot be made or written.
     pub fn open(settings: &Settings, run: u64) -> io::Result<Self> {
-        Self::beginning_with(settings, run, &[])
+        Self::beginning_with(settings, run, &[], None)
     }
 
     /// The same for a run whose engine has taken `events` already: they are written before this
-    /// returns, so that the run can be lived again from its own records.
+    /// returns, so that the run can be lived again from its own records; and so are the settings that `notes`
+    /// begins with.
     ///
     /// # Errors
     /// When the directory cannot be made or written.
-    pub fn beginning_with(settings: &Settings, run: u64, events: &[Event]) -> io::Result<Self> {
+    pub fn beginning_with(
+        settings: &Settings,
+        run: u64,
+        events: &[Event],
+        notes: Option<Notes>,
+    ) -> io::Result<Self> {
         let counts = Arc::new(Counts::default());
         let mut writer = Writer::open(settings, run, Arc::clone(&counts))?;
-        writer.begin(events);
+        writer.begin(notes.as_ref().map(|notes| &notes.first), events);
         let work = move |errand: Errand<'_, Block>| match errand {
             Errand::Parcel(block) => {
                 writer.write(block);
@@ -169,6 +199,7 @@ impl Journal {
             ordinal: events.len() as u64,
             lost: 0,
             numbers: events.iter().find_map(numbers_of).unwrap_or_default(),
+            notes: notes.map(|notes| notes.others),
         })
     }
 
@@ -197,6 +228,9 @@ impl Journal {
         let ordinal = self.ordinal;
         let taken = match message {
             Message::Event(event) => {
+                if let Body::Tuned { number } = event.body {
+                    self.note(number, now);
+                }
                 self.ordinal += 1;
                 self.room(EVENT_BYTES, now).map(|block| block.event(event, ordinal))
             }
@@ -209,6 +243,18 @@ impl Journal {
         };
         self.lost += u64::from(taken.is_none());
         matches!(message, Message::Report(_))
+    }
+
+    /// Puts settings `number` into the block that the event which names them goes into next.
+    #[cold]
+    fn note(&mut self, number: u64, now: Now) {
+        let found = self.notes.iter().flat_map(Receiver::try_iter).find(|n| n.number == number);
+        // Without them the event stands alone, and whoever lives it again is told what is missing.
+        let Some(Note { text, .. }) = found else { return };
+        let ordinal = self.ordinal;
+        if let Some(block) = self.room(settings_bytes(text.len()) + EVENT_BYTES, now) {
+            block.settings(number, &text, ordinal);
+        }
     }
 
     fn send(&mut self) {
@@ -292,8 +338,13 @@ impl Writer {
     }
 
     /// Writes what the run begins with; what cannot be written is counted as lost.
-    fn begin(&mut self, events: &[Event]) {
+    fn begin(&mut self, note: Option<&Note>, events: &[Event]) {
         let mut block = Block::with_capacity(BLOCK_BYTES);
+        if let Some(note) = note {
+            block.settings(note.number, &note.text, 0);
+            self.write(&mut block);
+            block.clear();
+        }
         for (ordinal, events) in (0..).step_by(BEGIN_WITH).zip(events.chunks(BEGIN_WITH)) {
             (ordinal..).zip(events).for_each(|(ordinal, event)| block.event(event, ordinal));
             self.write(&mut block);

@@ -12,9 +12,13 @@
 //!   event   8 words      head, origin, symbol (2), received, stamp, a, b
 //!   report  1 + 82 words head, then the report as it crosses the ring
 //!   mark    3 words      head, number of the last signal and of the last episode before the block
+//!   settings             head (32-63 bytes of text), number, the text, padded with zeros
 //! head   bits 0-7 tag, 8-15 small enum (0: missing), 16-31 code, 32-63 whole USD of depth
 //! origin bits 0-31 parse ns, 32-39 venue, 40-47 line, 48-55 flags, 56-63 completeness
 //! ```
+//!
+//! Settings are what the engine judges by from there on: number 0 before the first event of a run, others
+//! right before the event that says they are in force. This room takes them as text and does not read it.
 //!
 //! Reading is strict: a word that no writer writes is [`Damage`] that names its place. The ordinals
 //! show how many events are missing between two blocks.
@@ -50,6 +54,7 @@ pub const EXTENSION: &str = "fsj";
 
 const TAG_REPORT: u8 = 0xf0;
 const TAG_MARK: u8 = 0xf1;
+const TAG_SETTINGS: u8 = 0xf2;
 /// Words of a mark.
 const MARK_WORDS: usize = 3;
 
@@ -84,6 +89,7 @@ fn body_parts(body: &Body) -> Parts {
         Body::Reset => (2, 0, 0, 0),
         Body::Resume { seq, episode } => (11, 0, seq, episode),
         Body::Stood { level, episode } => (12, level as u8 + 1, episode, 0),
+        Body::Tuned { number } => (13, 0, number, 0),
         Body::Liquidation { side, price, usd } => {
             (3, side.map_or(0, |side| side as u8 + 1), maybe(price), usd.map_or(0, Usd::micros))
         }
@@ -169,6 +175,7 @@ fn body_of(head: u64, a: u64, b: u64) -> Option<Body> {
         10 => Body::Feed { state: nth(&STATES, small)?, code: u16::from_le_bytes(code) },
         11 => Body::Resume { seq: a, episode: b },
         12 => Body::Stood { level: nth(Level::ALL, small)?, episode: a },
+        13 => Body::Tuned { number: a },
         _ => return None,
     })
 }
@@ -242,6 +249,15 @@ impl Block {
         self.append(&[u64::from(TAG_MARK), seq, episode]);
     }
 
+    /// Notes settings `number`, in words, which `ordinal` events come before. No record.
+    pub fn settings(&mut self, number: u64, text: &str, ordinal: u64) {
+        self.begin(ordinal);
+        let head = u64::from(TAG_SETTINGS) | (text.len() as u64) << 32;
+        self.append(&[head, number]);
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+    }
+
     fn begin(&mut self, ordinal: u64) {
         if self.records == 0 {
             self.first = ordinal;
@@ -276,6 +292,12 @@ impl Block {
     }
 }
 
+/// Bytes that settings of so many bytes of text take.
+#[must_use]
+pub const fn settings_bytes(text: usize) -> usize {
+    16 + text.next_multiple_of(8)
+}
+
 fn checksum(header: &[u8; HEADER_BYTES], payload: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&header[..32]);
@@ -295,6 +317,7 @@ mod tests {
             Body::Reset,
             Body::Resume { seq: u64::MAX, episode: 7 },
             Body::Stood { level: Level::Extreme, episode: 7 },
+            Body::Tuned { number: u64::MAX },
             Body::Liquidation { side: None, price: None, usd: None },
             Body::Book { depth_usd: None, bid: price, ask: price },
             Body::Book { depth_usd: NonZeroU32::new(u32::MAX), bid: price, ask: price },

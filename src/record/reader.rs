@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{
     EVENT_BYTES, EVENT_WORDS, EXTENSION, HEADER_BYTES, MAGIC, MARK_WORDS, PAYLOAD_MAX,
-    REPORT_BYTES, TAG_MARK, TAG_REPORT, checksum, event_of,
+    REPORT_BYTES, TAG_MARK, TAG_REPORT, TAG_SETTINGS, checksum, event_of, settings_bytes,
 };
 use crate::event::Body;
 use crate::output::Message;
@@ -46,6 +46,8 @@ pub struct Reader {
     missing: u64,
     /// Numbers of the last signal and the last episode.
     numbers: (u64, u64),
+    /// Number and text of the settings that are in force.
+    settings: Option<(u64, String)>,
 }
 
 impl fmt::Debug for Reader {
@@ -77,6 +79,7 @@ impl Reader {
             ordinal: 0,
             missing: 0,
             numbers: (0, 0),
+            settings: None,
         };
         reader.next_file()?;
         Ok(reader)
@@ -124,6 +127,13 @@ impl Reader {
         self.numbers
     }
 
+    /// Number and text of the settings that the run had at the latest record; `None` where what was read of
+    /// it does not say.
+    #[must_use]
+    pub fn settings(&self) -> Option<(u64, &str)> {
+        self.settings.as_ref().map(|(number, text)| (*number, text.as_str()))
+    }
+
     /// Start of the run that wrote the latest record, wall clock ms.
     #[must_use]
     pub fn run(&self) -> u64 {
@@ -156,11 +166,13 @@ impl Reader {
     fn step(&mut self) -> Result<Option<Message>, Fault> {
         loop {
             if self.at < self.payload.len() {
-                if self.payload.get(self.at) == Some(&TAG_MARK) {
-                    self.mark().ok_or(Fault::bad("a record that is not one"))?;
-                    continue;
-                }
-                return self.record().map(Some).ok_or(Fault::bad("a record that is not one"));
+                let passed_over = match self.payload.get(self.at) {
+                    Some(&TAG_MARK) => self.mark(),
+                    Some(&TAG_SETTINGS) => self.note(),
+                    _ => return self.record().map(Some).ok_or(NO_RECORD),
+                };
+                passed_over.ok_or(NO_RECORD)?;
+                continue;
             }
             if !self.block()? && !self.next_file().map_err(|_| Fault::bad("cannot be opened"))? {
                 return Ok(None);
@@ -198,7 +210,7 @@ impl Reader {
     /// Counts what is missing between the last block, or the start of the run, and this block.
     fn follow(&mut self, run: u64, first: u64) {
         if run != self.run {
-            self.ordinal = 0;
+            (self.ordinal, self.settings) = (0, None);
         }
         self.missing += first.saturating_sub(self.ordinal);
         self.run = run;
@@ -212,6 +224,20 @@ impl Reader {
         self.numbers = (seq, episode);
         self.at += MARK_WORDS * 8;
         (head == u64::from(TAG_MARK)).then_some(())
+    }
+
+    fn note(&mut self) -> Option<()> {
+        let rest = self.payload.get(self.at..)?;
+        let mut words = [0; 2];
+        read_words(rest, &mut words)?;
+        let [head, number] = words;
+        let length = usize::try_from(head >> 32).ok()?;
+        let (text, padding) = rest.get(16..settings_bytes(length))?.split_at_checked(length)?;
+        let text = std::str::from_utf8(text).ok()?.to_owned();
+        self.settings = Some((number, text));
+        self.at += settings_bytes(length);
+        (head & 0xffff_ffff == u64::from(TAG_SETTINGS) && padding.iter().all(|&b| b == 0))
+            .then_some(())
     }
 
     fn record(&mut self) -> Option<Message> {
@@ -261,6 +287,8 @@ impl Iterator for Reader {
     }
 }
 
+const NO_RECORD: Fault = Fault::bad("a record that is not one");
+
 #[derive(Debug)]
 struct Fault {
     what: &'static str,
@@ -268,7 +296,7 @@ struct Fault {
 }
 
 impl Fault {
-    fn bad(what: &'static str) -> Self {
+    const fn bad(what: &'static str) -> Self {
         Self { what, torn: false }
     }
 

@@ -9,7 +9,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::Failure;
-use crate::config::Config;
+use super::tuned::Choice;
+use crate::config::{Config, Layers};
 use crate::engine::{Engine, Outbox};
 use crate::event::{Body, Event, FeedState, VENUES, Venue};
 use crate::output::Message;
@@ -50,9 +51,15 @@ impl std::str::FromStr for Name {
 ///
 /// # Errors
 /// A journal that cannot be read or does not hold the signal (1), or a signal that is not reproduced (6).
-pub fn explain(config: &Config, name: Name, path: &Path, events: usize) -> Result<(), Failure> {
+pub fn explain(
+    config: &Config,
+    layers: &Layers,
+    name: Name,
+    path: &Path,
+    events: usize,
+) -> Result<(), Failure> {
     let (run, recorded) = find(name, path)?;
-    let mut lived = live(config, path, run, &recorded)?;
+    let mut lived = live(&Choice::of(config, layers), path, run, &recorded)?;
     print!("{}", lived.text(run, events));
     let what = format!("signal {run}-{}", recorded.seq);
     match lived.report {
@@ -92,7 +99,7 @@ fn open(path: &Path) -> Result<Reader, Failure> {
 
 /// What the engine knew when it made the signal.
 struct Lived {
-    engine: Engine,
+    engine: Option<Engine>,
     report: Option<Report>,
     symbol: Symbol,
     /// Liquidations that concern the row, newest last, of the last five minutes.
@@ -102,11 +109,12 @@ struct Lived {
     missing: u64,
 }
 
-fn live(config: &Config, path: &Path, run: u64, recorded: &Report) -> Result<Lived, Failure> {
+fn live(choice: &Choice, path: &Path, run: u64, recorded: &Report) -> Result<Lived, Failure> {
     let mut reader = open(path)?;
     let mut out = Outbox::new();
+    let unknown = |why: String| Failure::running(format!("{}: {why}", path.display()));
     let mut lived = Lived {
-        engine: Engine::new(&config.engine),
+        engine: None,
         report: None,
         symbol: recorded.symbol,
         events: VecDeque::new(),
@@ -123,9 +131,13 @@ fn live(config: &Config, path: &Path, run: u64, recorded: &Report) -> Result<Liv
         lived.missing = reader.missing();
         lived.note(&event);
         out.clear();
-        lived.engine.take(&event, &mut out);
+        let engine = match &mut lived.engine {
+            Some(engine) => engine,
+            none => none.insert(Engine::new(&choice.first(&reader).map_err(unknown)?)),
+        };
+        choice.take(engine, &event, &reader, &mut out).map_err(unknown)?;
         lived.report = out.reports().iter().find(|report| report.seq == recorded.seq).copied();
-        if lived.report.is_some() || lived.engine.signals() > recorded.seq {
+        if lived.report.is_some() || engine.signals() > recorded.seq {
             break;
         }
     }
@@ -192,7 +204,9 @@ impl Lived {
             "  probability {:.3}, evidence {:.3}, confidence {:.2}",
             report.probability, report.evidence, report.confidence
         )?;
-        conditions(out, &mut self.engine, report)?;
+        if let Some(engine) = &mut self.engine {
+            conditions(out, engine, report)?;
+        }
         windows(out, report)?;
         scores(out, report)?;
         surroundings(out, report)?;

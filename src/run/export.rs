@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 
 use super::Failure;
 use super::backtest::bar::{Bar, Share};
-use crate::config::Config;
+use super::tuned::Choice;
+use crate::config::{Config, Layers};
 use crate::engine::{Engine, Outbox};
 use crate::event::{Body, Event, Flags, Venue};
 use crate::output::Message;
@@ -79,7 +80,7 @@ impl Options {
 ///
 /// # Errors
 /// A journal that cannot be read or is damaged, or a file that cannot be written (1).
-pub fn export(config: &Config, options: &Options) -> Result<(), Failure> {
+pub fn export(config: &Config, layers: &Layers, options: &Options) -> Result<(), Failure> {
     let shown = options.journal.display();
     let failed = |e: io::Error| Failure::running(format!("{shown}: {e}"));
     let mut reader = Reader::open(&options.journal).map_err(failed)?;
@@ -88,10 +89,10 @@ pub fn export(config: &Config, options: &Options) -> Result<(), Failure> {
     let place = Place::open(options.output.as_deref())?;
     let mut exporter = Exporter {
         options,
-        config,
+        choice: Choice::of(config, layers),
         out: BufWriter::new(place),
         line: String::new(),
-        life: Life::new(config),
+        life: Life::default(),
         run: 0,
         told: Told::default(),
     };
@@ -150,22 +151,17 @@ impl Told {
 }
 
 /// An engine that lives a run again.
+#[derive(Default)]
 struct Life {
-    engine: Engine,
+    /// None before a run, or where it is not known how it goes on.
+    engine: Option<Engine>,
     out: Outbox,
     seconds: Seconds,
 }
 
-impl Life {
-    fn new(config: &Config) -> Self {
-        let engine = Engine::new(&config.engine);
-        Self { engine, out: Outbox::new(), seconds: Seconds::default() }
-    }
-}
-
 struct Exporter<'a, W> {
     options: &'a Options,
-    config: &'a Config,
+    choice: Choice,
     out: W,
     line: String,
     life: Life,
@@ -185,15 +181,15 @@ impl<W: Write> Exporter<'_, W> {
                         Message::Report(_) => REPORT_BYTES,
                     };
                     bytes += i64::try_from(read).unwrap_or(0);
-                    self.enter(reader.run())?;
-                    self.take(&message)?;
+                    self.enter(reader.run(), reader)?;
+                    self.take(&message, reader)?;
                 }
                 Err(damage) if damage.torn => self.told.torn.push(damage.to_string()),
                 Err(damage) => drop(self.told.damage.get_or_insert(damage.to_string())),
             }
             progress.reached(bytes);
         }
-        self.enter(0)
+        self.enter(0, reader)
     }
 
     fn header(&mut self) -> io::Result<()> {
@@ -217,30 +213,45 @@ impl<W: Write> Exporter<'_, W> {
     }
 
     /// Another run begins: what the one before it had last is told, and a fresh engine goes on.
-    fn enter(&mut self, run: u64) -> io::Result<()> {
+    fn enter(&mut self, run: u64, reader: &Reader) -> io::Result<()> {
         if run == self.run {
             return Ok(());
         }
         while let Some(report) = self.life.seconds.any() {
             self.report(&report)?;
         }
-        self.life = Life::new(self.config);
+        self.life = Life::default();
+        if self.options.what == What::State && run > 0 {
+            self.life.engine = self.known(self.choice.first(reader)).map(|s| Engine::new(&s));
+        }
         self.run = run;
         Ok(())
     }
 
-    fn take(&mut self, message: &Message) -> io::Result<()> {
+    /// What is not known is said, and what rests on it is left out.
+    fn known<T>(&mut self, known: Result<T, String>) -> Option<T> {
+        let run = self.run;
+        known.map_err(|why| self.told.damage.get_or_insert(format!("run {run}: {why}"))).ok()
+    }
+
+    fn take(&mut self, message: &Message, reader: &Reader) -> io::Result<()> {
         match (self.options.what, message) {
             (What::Events, Message::Event(event)) => self.event(event),
             (What::Signals, Message::Report(report)) => self.report(report),
-            (What::State, Message::Event(event)) => self.live(event),
+            (What::State, Message::Event(event)) => self.live(event, reader),
             _ => Ok(()),
         }
     }
 
-    fn live(&mut self, event: &Event) -> io::Result<()> {
-        self.life.out.clear();
-        self.life.engine.take(event, &mut self.life.out);
+    fn live(&mut self, event: &Event, reader: &Reader) -> io::Result<()> {
+        let Life { engine, out, .. } = &mut self.life;
+        out.clear();
+        let Some(engine) = engine else { return Ok(()) };
+        let lived = self.choice.take(engine, event, reader, out);
+        if self.known(lived).is_none() {
+            self.life.engine = None;
+            return Ok(());
+        }
         for i in 0..self.life.out.reports().len() {
             let report = self.life.out.reports().get(i).copied().filter(|r| !r.is_signal());
             if let Some(former) = report.and_then(|report| self.life.seconds.put(&report)) {

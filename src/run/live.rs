@@ -15,7 +15,7 @@ use super::clock::Clock;
 use super::count::{Count, SoFar};
 use super::crew::{Crew, Outcome, Stop};
 use super::pipeline::{self, Pipeline};
-use super::reload::{Relief, Reload};
+use super::reload::{Reload, Takers};
 use super::service::Herald;
 use super::status::Board;
 use super::{Failure, restore};
@@ -80,7 +80,7 @@ pub struct Attended {
 /// When it cannot start.
 pub fn listen(
     config: &Config,
-    reload: Option<(Reload, Relief)>,
+    reload: Option<(Reload, Takers)>,
     stop: &Stop,
     enough: impl FnMut(u8, Duration) -> bool,
 ) -> Result<Attended, Failure> {
@@ -109,8 +109,9 @@ pub fn listen(
     let past = restore::past(config, clock.mono());
     eprint!("{}", past.words);
     let (sinks, manager) = manager(clock);
-    let (reload, relief) = reload.unzip();
-    let crew = Pipeline { ingest, events, taps, past, sinks, page: Some(wires), relief };
+    let (reload, takers) = reload.unzip();
+    let takers = takers.unwrap_or_default();
+    let crew = Pipeline { ingest, events, taps, past, sinks, page: Some(wires), takers };
     let crew = crew.start(config, clock, stop)?;
     let beside = Beside { board: Some(board), manager, reload };
     Ok(attend(crew, &heard, stop, beside, enough))

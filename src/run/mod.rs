@@ -29,6 +29,7 @@ pub mod reload;
 pub mod venues;
 pub mod record;
 pub mod restore;
+pub mod tuned;
 pub mod alert;
 pub mod top;
 

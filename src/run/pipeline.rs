@@ -9,7 +9,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use super::Failure;
 use super::clock::Clock;
 use super::crew::{Bench, Crew, Stop};
-use super::reload::Relief;
+use super::reload::Takers;
 use super::restore::Past;
 use super::sinks::sinks;
 use crate::config::{Config, Layout, Run};
@@ -36,8 +36,8 @@ pub struct Pipeline {
     pub sinks: Vec<Box<dyn Sink>>,
     /// What the page listens at; without it there is none, whatever is configured.
     pub page: Option<Wires>,
-    /// Where another console may come from.
-    pub relief: Option<Relief>,
+    /// Where other settings may come from, and what is made by them.
+    pub takers: Takers,
 }
 
 impl Pipeline {
@@ -62,10 +62,12 @@ impl Pipeline {
             rings: [("event", config.run.event_ring), ("output", config.run.output_ring)],
         };
         let page = page.map(|wires| (opening, wires));
-        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page, self.relief)?;
+        let Takers { tunings, notes, console } = self.takers;
+        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page, (notes, console))?;
         sinks.extend(self.sinks);
         let (outlet, lines) = ring(config.run.output_ring);
-        let engine = EngineStage::new(self.past.engine(&config.engine), vec![self.events], outlet);
+        let engine = self.past.engine(&config.engine);
+        let engine = EngineStage::new(engine, vec![self.events], outlet).tuned_by(tunings);
         let publish = Publisher::new(lines, sinks);
         let stages: [Box<dyn Stage>; 3] = [self.ingest, Box::new(engine), Box::new(publish)];
         let [ingest, engine, publish] = stages;

@@ -1,29 +1,40 @@
 //! SIGHUP: the configuration is read again, and what may change in a run that goes on is changed.
 //!
-//! That is `console`, and nothing else. Thresholds of the engine need a restart: a replay of the journal
-//! must give the signals that it holds, so a file is lived with one set of them. So do alerts, whose
-//! channels know what each has been told; a restart hands that on, and windows with it. A file that is
-//! bad changes nothing.
+//! That is `engine`, but for the number of rows, which are made at the start; and `console`. Each setting
+//! that is another is told, and whether it is in force or needs a restart. A file that is bad changes
+//! nothing, and neither does one whose changes cannot all be made.
 //!
-//! The new sink is made by the attending thread; the publisher finds it in a channel on its next turn,
-//! lets the old one finish, and gives it back to be counted.
+//! A replay of the journal must give the signals that it holds, so other settings of the engine are data:
+//! they reach the engine between two events, which says so by an event of its own, and the journal keeps them
+//! right before it (see [`crate::engine::stage`] and [`crate::publish::journal`]). They are said to be in force
+//! when the engine has taken them.
+//!
+//! Whatever is made anew is made by the attending thread; who needs it finds it in a bounded queue on its next
+//! turn. A sink that was relieved finishes, and is given back to be counted.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, never};
 use signal_hook::consts::SIGHUP;
-use toml::Value;
 
-use super::check::flatten;
+use super::tuned::{Difference, differences, shown, text};
 use super::{Failure, sinks};
 use crate::config::{Config, Layers};
+use crate::engine::Settings;
+use crate::engine::stage::{Tuning, Tunings};
 use crate::ledger::Ledger;
 use crate::output::Message;
 use crate::publish::Sink;
+use crate::publish::journal::Note;
+use crate::ring::{Outlet, ring};
 use crate::stage::Turn;
 use crate::time::Now;
+
+/// Settings on their way to the journal at most.
+const NOTES: usize = 16;
+const BUSY: &str = "the reload before this one is still under way; ask again";
 
 /// The attending thread's side.
 pub struct Reload {
@@ -31,16 +42,49 @@ pub struct Reload {
     /// What is in force.
     config: Config,
     asked: Arc<AtomicBool>,
-    next: Sender<Box<dyn Sink>>,
+    tuner: Tuner,
+    console: Sender<Box<dyn Sink>>,
     former: Receiver<Box<dyn Sink>>,
     ledger: Ledger,
+    /// What is to be said once the engine has taken its settings.
+    waiting: Vec<String>,
 }
 
-/// The publisher's side.
+/// The sides that take what is made anew.
+#[derive(Debug)]
+pub struct Takers {
+    /// The engine's.
+    pub tunings: Tunings,
+    /// The journal's.
+    pub notes: Receiver<Note>,
+    /// The terminal's, where it may change.
+    pub console: Option<Relief>,
+}
+
+/// Where another sink comes from, and where the one before it goes.
 #[derive(Debug)]
 pub struct Relief {
     next: Receiver<Box<dyn Sink>>,
     former: Sender<Box<dyn Sink>>,
+}
+
+impl Default for Takers {
+    fn default() -> Self {
+        Self { tunings: Tunings::default(), notes: never(), console: None }
+    }
+}
+
+impl Takers {
+    /// Of a run that lives a journal again, in which these settings came into force.
+    #[must_use]
+    pub fn of_the_past(tunings: Vec<Tuning>) -> Self {
+        let (tell, notes) = bounded(tunings.len());
+        for Tuning { number, settings } in &tunings {
+            // There is room for all of them.
+            let _ = tell.try_send(Note { number: *number, text: text(settings).into() });
+        }
+        Self { tunings: Tunings::Past(tunings.into()), notes, console: None }
+    }
 }
 
 impl Reload {
@@ -48,7 +92,7 @@ impl Reload {
     ///
     /// # Errors
     /// When the system refuses a handler.
-    pub fn on_signal(config: &Config, layers: &Layers) -> Result<(Self, Relief), Failure> {
+    pub fn on_signal(config: &Config, layers: &Layers) -> Result<(Self, Takers), Failure> {
         let asked = Arc::default();
         if !io::stdin().is_terminal() {
             let registered = signal_hook::flag::register(SIGHUP, Arc::clone(&asked));
@@ -57,18 +101,27 @@ impl Reload {
         Ok(Self::pair(config, layers, asked))
     }
 
-    fn pair(config: &Config, layers: &Layers, asked: Arc<AtomicBool>) -> (Self, Relief) {
-        let ((next, incoming), (back, former)) = (bounded(1), bounded(1));
+    fn pair(config: &Config, layers: &Layers, asked: Arc<AtomicBool>) -> (Self, Takers) {
+        let ((console, next), (back, former)) = (bounded(1), bounded(1));
+        let (tuner, tunings, notes) = Tuner::new(config.journal.is_on());
         let (config, layers, ledger) = (config.clone(), layers.clone(), Ledger::default());
-        let reload = Self { layers, config, asked, next, former, ledger };
-        (reload, Relief { next: incoming, former: back })
+        let waiting = Vec::new();
+        let reload = Self { layers, config, asked, tuner, console, former, ledger, waiting };
+        let relief = Relief { next, former: back };
+        (reload, Takers { tunings: Tunings::Live(tunings), notes, console: Some(relief) })
     }
 
     /// Reads it again if that has been asked for.
     pub fn turn(&mut self) {
         self.settle();
         if self.asked.swap(false, Ordering::Relaxed) {
-            self.read().iter().for_each(|line| eprintln!("reload: {line}"));
+            match self.read() {
+                Ok(lines) => self.waiting.extend(lines),
+                Err(why) => eprintln!("reload: {why}; nothing is changed"),
+            }
+        }
+        if self.tuner.is_free() {
+            self.waiting.drain(..).for_each(|line| eprintln!("reload: {line}"));
         }
     }
 
@@ -83,56 +136,76 @@ impl Reload {
     }
 
     /// What became of it, one line for each setting.
-    fn read(&mut self) -> Vec<String> {
-        let read = self.layers.load().and_then(|(wanted, _)| {
-            let changes = changes(&self.config, &wanted)?;
-            if wanted.console != self.config.console {
-                self.relieve(&wanted)?;
-                self.config.console = wanted.console;
-            }
-            Ok(changes)
-        });
-        match read {
-            Err(why) => vec![format!("{why}; nothing is changed")],
-            Ok(lines) if lines.is_empty() => vec!["no setting is another".to_owned()],
-            Ok(lines) => lines,
+    fn read(&mut self) -> Result<Vec<String>, String> {
+        let (wanted, _) = self.layers.load()?;
+        let changes = changes(&self.config, &wanted)?;
+        let engine = Settings { max_symbols: self.config.engine.max_symbols, ..wanted.engine };
+        let (tunes, relieves) =
+            (engine != self.config.engine, wanted.console != self.config.console);
+        if tunes && !self.tuner.is_free() || relieves && self.console.is_full() {
+            return Err(BUSY.to_owned());
         }
+        let console = relieves.then(|| sinks::console(&wanted)).transpose();
+        let console = console.map_err(|failure| failure.line)?;
+        // From here on nothing fails: there is room for all of it.
+        if let Some(console) = console {
+            let _ = self.console.try_send(console);
+        }
+        if tunes {
+            self.tuner.hand_in(engine);
+        }
+        (self.config.engine, self.config.console) = (engine, wanted.console);
+        Ok(if changes.is_empty() { vec!["no setting is another".to_owned()] } else { changes })
+    }
+}
+
+/// Hands settings to the engine, and before that to the journal.
+struct Tuner {
+    tunings: Outlet<Tuning>,
+    notes: Option<Sender<Note>>,
+    /// Kept until the journal has let go of them, so that they are freed here.
+    kept: Vec<Note>,
+    number: u64,
+}
+
+impl Tuner {
+    fn new(journals: bool) -> (Self, crate::ring::Inlet<Tuning>, Receiver<Note>) {
+        let ((tunings, inlet), (notes, noted)) = (ring(1), bounded(NOTES));
+        let notes = journals.then_some(notes);
+        (Self { tunings, notes, kept: Vec::new(), number: 0 }, inlet, noted)
     }
 
-    fn relieve(&self, wanted: &Config) -> Result<(), String> {
-        let console = sinks::console(wanted).map_err(|failure| failure.line)?;
-        let busy = "the reload before this one is still under way; ask again";
-        self.next.try_send(console).map_err(|_| busy.to_owned())
+    /// Whether the engine has taken the last ones, and the journal has room for others.
+    fn is_free(&self) -> bool {
+        self.tunings.room() > 0 && self.notes.as_ref().is_none_or(|notes| !notes.is_full())
+    }
+
+    fn hand_in(&mut self, settings: Settings) {
+        self.number += 1;
+        let number = self.number;
+        self.kept.retain(|note| Arc::strong_count(&note.text) > 1);
+        if let Some(notes) = &self.notes {
+            let note = Note { number, text: text(&settings).into() };
+            self.kept.push(note.clone());
+            let _ = notes.try_send(note);
+        }
+        let _ = self.tunings.push(Tuning { number, settings });
     }
 }
 
 /// Settings that are others now, one line each.
 fn changes(now: &Config, wanted: &Config) -> Result<Vec<String>, String> {
-    let flat = |config: &Config| {
-        let mut lines = Vec::new();
-        flatten("", &Value::try_from(config).map_err(|e| e.to_string())?, &mut lines);
-        Ok::<_, String>(lines)
+    let line = |difference: &Difference| {
+        let (key, ..) = difference;
+        let shown = if is_shown(key) { shown(difference) } else { format!("{key} is another") };
+        format!("{shown}{}", if is_taken(key) { ": in force" } else { "; needs a restart" })
     };
-    let (now, wanted) = (flat(now)?, flat(wanted)?);
-    let find = |lines: &[(String, Value)], key: &str| {
-        lines.iter().find(|(other, _)| other == key).map(|(_, value)| value.to_string())
-    };
-    let mut keys: Vec<&String> = now.iter().chain(&wanted).map(|(key, _)| key).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    let line = |key: &String| {
-        let (from, to) = (find(&now, key), find(&wanted, key));
-        let unset = || "unset".to_owned();
-        let shown = format!(
-            "{} -> {}",
-            from.clone().unwrap_or_else(unset),
-            to.clone().unwrap_or_else(unset)
-        );
-        let shown = if is_shown(key) { shown } else { "is another".to_owned() };
-        let when = if key.starts_with("console.") { "" } else { "; needs a restart" };
-        (from != to).then(|| format!("{key} {shown}{when}"))
-    };
-    Ok(keys.into_iter().filter_map(line).collect())
+    Ok(differences(now, wanted)?.iter().map(line).collect())
+}
+
+/// Whether a run that goes on takes it.
+fn is_taken(key: &str) -> bool {
+    key.starts_with("console.") || key.starts_with("engine.") && key != "engine.max_symbols"
 }
 
 /// Addresses may hold what is nobody's business, and this goes into logs.
@@ -244,14 +317,14 @@ mod tests {
     #[test]
     fn a_sink_is_relieved_and_nothing_is_lost_or_counted_twice() {
         let (config, layers) = (Config::default(), Layers::default());
-        let (mut reload, relief) = Reload::pair(&config, &layers, Arc::default());
-        let mut shift = Shift::new(sink("a"), relief);
+        let (mut reload, takers) = Reload::pair(&config, &layers, Arc::default());
+        let mut shift = Shift::new(sink("a"), takers.console.unwrap());
         let report = Report { seq: 1, kind: Kind::Change, ..Report::empty(Symbol::BTC, Nanos(1)) };
         let batch = [Message::Report(report)];
         let now = Now::default();
         for name in ["b", "c"] {
             shift.write(now, &batch);
-            assert!(reload.next.try_send(sink(name)).is_ok());
+            assert!(reload.console.try_send(sink(name)).is_ok());
             for _ in 0..6 {
                 shift.turn(now);
             }
@@ -275,12 +348,16 @@ mod tests {
         let mut wanted = now.clone();
         assert_eq!(changes(&now, &wanted), Ok(Vec::new()));
         wanted.console.heartbeats = true;
+        wanted.engine.levels.alert = 0.55;
+        wanted.engine.max_symbols = 77;
         wanted.run.reader_core = Some(3);
         wanted.redis.url = "redis://:hunter2@localhost".to_owned();
         assert_eq!(
             changes(&now, &wanted).unwrap(),
             [
-                "console.heartbeats false -> true",
+                "console.heartbeats false -> true: in force",
+                "engine.levels.alert 0.5 -> 0.55: in force",
+                "engine.max_symbols 4096 -> 77; needs a restart",
                 "redis.url is another; needs a restart",
                 "run.reader_core unset -> 3; needs a restart"
             ]

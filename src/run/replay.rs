@@ -2,7 +2,8 @@
 //!
 //! The hash is SHA-256 over the reproducible JSON of every signal, one line each: it depends on the
 //! recordings and the settings of the engine, and on nothing else (not on the layout, the size of the
-//! rings, the speed or the build). A journal holds the signals it led to, so its replay is checked.
+//! rings, the speed or the build). A journal holds the signals it led to, so its replay is checked; and the
+//! settings it was written with, so it is lived with these (see [`super::tuned`]).
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -18,8 +19,13 @@ use super::clock::Clock;
 use super::count::Count;
 use super::crew::Stop;
 use super::pipeline::{self, Pipeline};
+use super::reload::Takers;
 use super::restore::Past;
-use crate::config::Config;
+use super::tuned::{Choice, differences, shown};
+use crate::config::{Config, Layers};
+use crate::engine::Settings;
+use crate::engine::stage::Tuning;
+use crate::event::Event;
 use crate::ingest::intake::Intake;
 use crate::ingest::playback::{Playback, Speed};
 use crate::ingest::recording::{self, Recording};
@@ -34,9 +40,11 @@ use crate::tap::Taps;
 /// Plays `files` at `speed`, at most `duration` of recorded time.
 ///
 /// # Errors
-/// An unreadable recording (1), or a journal whose signals are not reproduced (6).
+/// An unreadable recording or one whose settings are not known (1), or a journal whose signals are not
+/// reproduced (6).
 pub fn replay(
     config: &Config,
+    layers: &Layers,
     files: &[PathBuf],
     speed: Speed,
     out: Option<&Path>,
@@ -44,6 +52,12 @@ pub fn replay(
 ) -> Result<(), Failure> {
     let stop = Stop::default();
     pipeline::stop_on_signals(&stop)?;
+    let mut config = config.clone();
+    let held = match files {
+        [file] => held(file, &Choice::of(&config, layers))?,
+        _ => None,
+    };
+    let tunings = held.as_ref().map_or_else(Vec::new, |held| held.adopt(&mut config));
     let recordings: Result<Vec<Box<dyn Recording>>, String> =
         files.iter().map(|path| recording::open(path)).collect();
     let age_gate_ms = i64::try_from(config.feeds.age_gate_ms).unwrap_or(i64::MAX);
@@ -61,7 +75,6 @@ pub fn replay(
     let begin = playback.begins();
     let clock = Clock::of_recording(begin);
     let ingest = Box::new(playback);
-    let mut config = config.clone();
     // Nobody may take the past for the present.
     config.alert.mark = "REPLAY".to_owned();
     config.journal.restore = false;
@@ -72,7 +85,7 @@ pub fn replay(
         past: Past::default(),
         sinks,
         page: None,
-        relief: None,
+        takers: Takers::of_the_past(tunings),
     }
     .start(&config, clock, &stop)?;
     so_far.show(&crew, begin);
@@ -86,7 +99,7 @@ pub fn replay(
     println!("signals {signals}");
     println!("sha256 {digest}");
     let whole = duration.is_none() && !stop.requested();
-    if whole { compare(files, signals, &digest) } else { Ok(()) }
+    if whole { compare(files, held.as_ref(), signals, &digest) } else { Ok(()) }
 }
 
 /// The sink that hashes, and writes to `out` if given.
@@ -138,10 +151,94 @@ impl Write for Tee {
     }
 }
 
+/// What a journal holds beside its events.
+struct Held {
+    /// Number and hash of its signals; `None` where they are not whole.
+    signals: Option<(u64, String)>,
+    /// What the run began with.
+    first: Settings,
+    tunings: Vec<Tuning>,
+    /// What is to be said of them.
+    words: Vec<String>,
+}
+
+impl Held {
+    /// Makes what the run began with the settings in force.
+    fn adopt(&self, config: &mut Config) -> Vec<Tuning> {
+        self.words.iter().for_each(|line| eprintln!("replay: {line}"));
+        config.engine = self.first;
+        self.tunings.clone()
+    }
+}
+
+/// Reads a journal for what it holds; `None` where it is none, or nothing of it can be read.
+fn held(file: &Path, choice: &Choice) -> Result<Option<Held>, Failure> {
+    let unknown = |why: String| Failure::running(format!("{}: {why}", file.display()));
+    let Ok(mut reader) = record::Reader::open(file) else { return Ok(None) };
+    let (seal, mut line, mut whole) = (Seal::default(), String::new(), true);
+    let mut held: Option<Held> = None;
+    while let Some(message) = reader.next() {
+        let message = match message {
+            Ok(message) => message,
+            Err(damage) => {
+                whole = false;
+                if damage.torn { continue } else { break }
+            }
+        };
+        let held = match &mut held {
+            Some(held) => held,
+            none => none.insert(Held::begun(choice, &reader).map_err(unknown)?),
+        };
+        match message {
+            Message::Event(event) => held.event(&event, choice, &reader).map_err(unknown)?,
+            Message::Report(report) => {
+                line.clear();
+                json::reproducible(&report, &mut line);
+                line.push('\n');
+                seal.update(line.as_bytes());
+            }
+        }
+    }
+    let whole = whole && reader.missing() == 0;
+    Ok(held.map(|held| Held { signals: whole.then(|| seal.result()), ..held }))
+}
+
+impl Held {
+    fn begun(choice: &Choice, reader: &record::Reader) -> Result<Self, String> {
+        let first = choice.first(reader)?;
+        let words = differences(choice.configured(), &first)?;
+        let word =
+            |it| format!("engine.{}: the run began with that, and is lived with it", shown(it));
+        let words = words.iter().map(word).collect();
+        Ok(Self { signals: None, first, tunings: Vec::new(), words })
+    }
+
+    fn event(
+        &mut self,
+        event: &Event,
+        choice: &Choice,
+        reader: &record::Reader,
+    ) -> Result<(), String> {
+        let Some((number, settings)) = choice.next(event, reader)? else { return Ok(()) };
+        let before = self.tunings.last().map_or(self.first, |tuning| tuning.settings);
+        let (seq, _) = reader.numbers();
+        for it in &differences(&before, &settings)? {
+            self.words.push(format!("engine.{} after signal {seq}", shown(it)));
+        }
+        self.tunings.push(Tuning { number, settings });
+        Ok(())
+    }
+}
+
 /// Compares with the signals that a journal holds; other recordings hold none.
-fn compare(files: &[PathBuf], signals: u64, digest: &str) -> Result<(), Failure> {
-    let [file] = files else { return Ok(()) };
-    let Some((recorded, expected)) = recorded(file) else { return Ok(()) };
+fn compare(
+    files: &[PathBuf],
+    held: Option<&Held>,
+    signals: u64,
+    digest: &str,
+) -> Result<(), Failure> {
+    let recorded = held.and_then(|held| held.signals.as_ref());
+    let (Some((recorded, expected)), [file]) = (recorded, files) else { return Ok(()) };
     if expected == digest {
         println!("the journal holds the same signals");
         return Ok(());
@@ -151,22 +248,4 @@ fn compare(files: &[PathBuf], signals: u64, digest: &str) -> Result<(), Failure>
          configured otherwise, or is the beginning of the run missing?",
         file.display()
     )))
-}
-
-/// Number and hash of the signals in a journal; `None` where it is none, or not whole.
-fn recorded(file: &Path) -> Option<(u64, String)> {
-    let mut reader = record::Reader::open(file).ok()?;
-    let seal = Seal::default();
-    let mut line = String::new();
-    let mut messages = 0;
-    for message in reader.by_ref() {
-        messages += 1;
-        if let Message::Report(report) = message.ok()? {
-            line.clear();
-            json::reproducible(&report, &mut line);
-            line.push('\n');
-            seal.update(line.as_bytes());
-        }
-    }
-    (messages > 0 && reader.missing() == 0).then(|| seal.result())
 }

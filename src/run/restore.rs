@@ -125,7 +125,8 @@ impl Memory {
 
     fn event(&mut self, event: Event) {
         match event.body {
-            Body::Resume { .. } => return,
+            // What follows is lived again with the settings of the run that goes on.
+            Body::Resume { .. } | Body::Tuned { .. } => return,
             Body::Stood { level, episode } => {
                 self.levels.insert(event.symbol, (level, episode));
                 return;

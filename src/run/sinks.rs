@@ -2,15 +2,18 @@
 
 use std::io;
 
+use crossbeam_channel::Receiver;
+
 use super::Failure;
 use super::reload::{Relief, Shift};
 use super::restore::Past;
+use super::tuned;
 use crate::config::Config;
 use crate::publish::Sink;
 use crate::publish::alert::Alerts;
 use crate::publish::console::Lines;
 use crate::publish::history::History;
-use crate::publish::journal::Journal;
+use crate::publish::journal::{Journal, Note, Notes};
 use crate::publish::latency::Latency;
 use crate::publish::page::{Opening, Page, Wires};
 use crate::publish::redis::Redis;
@@ -18,7 +21,8 @@ use crate::tap::{Tap, Taps};
 
 /// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
 /// it goes on with; `acknowledged` takes how long Redis needs; `page` is what the page shows and hears
-/// beside them; `relief` is where another console may come from.
+/// beside them; the last are where the journal finds other settings of the engine, and where another console
+/// may come from.
 ///
 /// # Errors
 /// When one cannot be started; a server that is not there is no error.
@@ -29,7 +33,7 @@ pub fn sinks(
     taps: Taps,
     acknowledged: Option<Tap>,
     page: Option<(Opening, Wires)>,
-    relief: Option<Relief>,
+    (notes, relief): (Receiver<Note>, Option<Relief>),
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut status = None;
@@ -41,7 +45,9 @@ pub fn sinks(
     }
     if config.journal.is_on() {
         let place = config.journal.directory.display();
-        let journal = Journal::beginning_with(&config.journal, run, &past.events);
+        let first = Note { number: 0, text: tuned::text(&config.engine).into() };
+        let notes = Notes { first, others: notes };
+        let journal = Journal::beginning_with(&config.journal, run, &past.events, Some(notes));
         sinks.push(Box::new(journal.map_err(failed(&format!("journal {place}")))?));
     }
     if config.history.is_on() {

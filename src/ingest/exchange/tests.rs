@@ -71,6 +71,7 @@ impl Items for Told {
             | Body::Reset
             | Body::Resume { .. }
             | Body::Stood { .. }
+            | Body::Tuned { .. }
             | Body::Feed { .. } => "never parsed".to_owned(),
         };
         let kind = kind(&event.body);
@@ -102,8 +103,11 @@ fn kind(body: &Body) -> &'static str {
         Body::Mark { .. } => "mark",
         Body::Funding { .. } => "funding",
         Body::OpenInterest { .. } => "open_interest",
-        Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. } | Body::Feed { .. } => {
-            "none"
-        }
+        Body::Tick
+        | Body::Reset
+        | Body::Resume { .. }
+        | Body::Stood { .. }
+        | Body::Tuned { .. }
+        | Body::Feed { .. } => "none",
     }
 }

@@ -198,7 +198,12 @@ impl Latency {
     fn event(&mut self, event: &Event, now: Now) {
         if matches!(
             event.body,
-            Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. } | Body::Feed { .. }
+            Body::Tick
+                | Body::Reset
+                | Body::Resume { .. }
+                | Body::Stood { .. }
+                | Body::Tuned { .. }
+                | Body::Feed { .. }
         ) {
             self.latest = None;
             return;

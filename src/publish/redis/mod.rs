@@ -438,7 +438,14 @@ impl Feeds {
         let place = |feed: &Feed| feed.venue == event.venue && feed.line == event.line;
         let row = self.rows.iter().position(place);
         match (event.body, row.and_then(|i| self.rows.get_mut(i))) {
-            (Body::Tick | Body::Reset | Body::Resume { .. } | Body::Stood { .. }, _) => false,
+            (
+                Body::Tick
+                | Body::Reset
+                | Body::Resume { .. }
+                | Body::Stood { .. }
+                | Body::Tuned { .. },
+                _,
+            ) => false,
             (Body::Feed { state, code }, Some(row)) => row.change(state, code, event.received),
             (Body::Feed { state, code }, None) => self.add(event, state, code),
             (_, Some(row)) => {

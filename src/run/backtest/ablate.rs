@@ -178,12 +178,12 @@ fn played_without(
     let own = report.own();
     let whole: Vec<Score> = report.played.iter().map(|one| one.score(own)).collect();
     let change = |change: fn(&mut Settings)| {
-        let mut settings = settings.clone();
+        let mut settings = *settings;
         change(&mut settings);
         settings
     };
     let parts = [
-        ("prices", settings.clone(), true),
+        ("prices", *settings, true),
         ("regime multipliers", change(flat_regime), false),
         ("completeness", change(full_sources), false),
         ("the hold of a level", change(|all| all.levels.hold_ms = 1), false),

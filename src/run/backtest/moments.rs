@@ -61,7 +61,7 @@ impl Yardstick {
     pub fn new(settings: &Settings, bound: f64) -> Self {
         let evidence = (0..=1_000).map(|step| f64::from(step) / 1e3);
         let least = evidence.clone().find(|&strength| calibrated(strength) >= bound);
-        Self { proof: settings.proof.clone(), evidence: least.unwrap_or(1.0) }
+        Self { proof: settings.proof, evidence: least.unwrap_or(1.0) }
     }
 
     /// The market under `conditions`.
