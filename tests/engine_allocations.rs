@@ -6,9 +6,11 @@ mod stream;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use foreshock::engine::stage::{Tuning, Tunings};
 use foreshock::engine::{Engine, EngineStage, Outbox, Settings};
 use foreshock::event::{Body, Event, FeedState, Flags, Price, Side, Taker, Usd, VENUES};
 use foreshock::ledger::Counts;
+use foreshock::output::Output;
 use foreshock::ring::ring;
 use foreshock::stage::{Stage, Turn};
 use foreshock::symbol::Symbol;
@@ -112,6 +114,32 @@ fn neither_does_its_stage() {
         }
     });
     assert!(lines > 20_000 && counts.get("consumed") == 20_000);
+    assert_eq!(allocations, 0);
+}
+
+#[test]
+fn nor_does_it_when_its_settings_change() {
+    let (mut to_engine, inlet) = ring(256);
+    let (mut tune, tunings) = ring(1);
+    let (outlet, mut from_engine) = ring(512);
+    let mut settings = Settings::default();
+    let stage = EngineStage::new(Engine::new(&settings), [inlet], outlet);
+    let mut stage = stage.tuned_by(Tunings::Live(tunings));
+    let symbols: Vec<Symbol> = (0..50).map(symbol).collect();
+    let (mut rng, mut now, mut tuned) = (Rng(13), ms(0).0, 0);
+    let allocations = counted(|| {
+        for number in 0..2_000 {
+            let _ = to_engine.push(event(&mut rng, &mut now, &symbols));
+            settings.levels.alert = 0.5 + 0.01 * (number % 10) as f64;
+            let _ = tune.push(Tuning { number, settings });
+            assert_ne!(stage.turn(Now::at_millis(5)), Turn::Done);
+            while let Some(line) = from_engine.pop() {
+                let is_tuned = |event: Event| matches!(event.body, Body::Tuned { .. });
+                tuned += u64::from(matches!(line, Output::Event(event) if is_tuned(event)));
+            }
+        }
+    });
+    assert!(tuned > 1_900, "{tuned}");
     assert_eq!(allocations, 0);
 }
 

@@ -12,7 +12,7 @@ use foreshock::event::{Body, Event, Flags, Price, Side, Stamp, Usd, Venue};
 use foreshock::ledger::Ledger;
 use foreshock::output::Message;
 use foreshock::publish::Sink;
-use foreshock::publish::journal::{Fsync, Journal, Settings};
+use foreshock::publish::journal::{Fsync, Journal, Note, Notes, Settings};
 use foreshock::record::{Reader, files_in};
 use foreshock::signal::{Kind, Report};
 use foreshock::stage::Turn;
@@ -146,6 +146,57 @@ fn wherever_it_is_cut_a_prefix_of_whole_blocks_remains() {
     }
     lengths.dedup();
     assert_eq!(lengths, [0, 2, 3, 4], "only whole blocks count");
+}
+
+/// A journal of a run whose settings change before its third event.
+fn write_tuned(settings: &Settings) {
+    let note = |number, text: &str| Note { number, text: text.into() };
+    let (tell, others) = crossbeam_channel::bounded(2);
+    let notes = Notes { first: note(0, "a = 1\n"), others };
+    let mut journal = Journal::beginning_with(settings, 7, &[], Some(notes)).unwrap();
+    tell.send(note(1, "seven: 7")).unwrap();
+    let tuned = Message::Event(Event::tuned(1, Nanos(2)));
+    journal.write(Now::default(), &[event(1), event(2), tuned, event(3)]);
+    journal.close(Now::default());
+    while journal.turn(Now::default()) != Turn::Done {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn settings_stand_before_what_was_judged_by_them() {
+    let scratch = Scratch::new("notes");
+    write_tuned(&settings(scratch.path()));
+    let mut reader = Reader::open(scratch.path()).unwrap();
+    let mut known = Vec::new();
+    while let Some(message) = reader.next() {
+        assert!(matches!(message, Ok(Message::Event(_))), "settings are no record: {message:?}");
+        known.push(reader.settings().map(|(number, text)| (number, text.to_owned())));
+    }
+    let first = Some((0, "a = 1\n".to_owned()));
+    let second = Some((1, "seven: 7".to_owned()));
+    assert_eq!(known, [first.clone(), first, second.clone(), second]);
+    assert_eq!((reader.ordinal(), reader.missing()), (4, 0));
+    // Another run in the same folder knows nothing of them.
+    write(&settings(scratch.path()), 8, &[vec![event(1)]]);
+    let mut reader = Reader::open(scratch.path()).unwrap();
+    assert_eq!(reader.by_ref().map(Result::unwrap).count(), 5);
+    assert_eq!((reader.run(), reader.settings()), (8, None));
+}
+
+#[test]
+fn any_wrong_bit_in_settings_is_found() {
+    let scratch = Scratch::new("notes-bit");
+    write_tuned(&settings(scratch.path()));
+    let file = only_file(scratch.path());
+    let whole = fs::read(&file).unwrap();
+    for at in 0..whole.len() {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x10;
+        fs::write(&file, &bytes).unwrap();
+        let errors = Reader::open(&file).unwrap().filter(Result::is_err).count();
+        assert_eq!(errors, 1, "byte {at}");
+    }
 }
 
 #[test]

@@ -309,6 +309,119 @@ mod tests {
         }
     }
 
+    /// Every line of a stage that is given `events` one by one, and settings by `tune` before each.
+    fn lines_of(
+        tunings: Tunings,
+        events: &[Event],
+        mut tune: impl FnMut(usize),
+    ) -> (Vec<Message>, Ledger) {
+        let ((mut to_engine, inlet), (outlet, mut from_engine)) = (ring(1), ring(1 << 12));
+        let stage = EngineStage::new(Engine::new(&Settings::default()), [inlet], outlet);
+        let mut stage = stage.tuned_by(tunings);
+        let (mut assembler, mut all) = (Assembler::default(), Vec::new());
+        for (i, event) in events.iter().enumerate() {
+            tune(i);
+            to_engine.push(*event).unwrap();
+            stage.turn(Now::default());
+            let lines = std::iter::from_fn(|| from_engine.pop());
+            all.extend(lines.filter_map(|line| assembler.take(&line)));
+        }
+        let mut ledger = Ledger::default();
+        stage.ledger(&mut ledger);
+        (all, ledger)
+    }
+
+    /// Settings with which next to nothing is an alarm, and those with which much is.
+    fn tunings() -> [Tuning; 2] {
+        [(1, 0.9), (2, 0.1)].map(|(number, watch)| {
+            let mut settings = Settings::default();
+            let [alert, critical, extreme] = [0.02, 0.04, 0.06].map(|more| watch + more);
+            settings.levels = crate::engine::settings::Levels {
+                watch,
+                alert,
+                critical,
+                extreme,
+                ..settings.levels
+            };
+            settings.check().unwrap();
+            Tuning { number, settings }
+        })
+    }
+
+    #[test]
+    fn what_changed_at_work_is_lived_again_at_the_same_place() {
+        let (mut hand_in, tunings_inlet) = ring(1);
+        let tunings = tunings();
+        let at = [1_000, 2_500];
+        let (all, _) = lines_of(Tunings::Live(tunings_inlet), &events(), |i| {
+            let due = at.iter().zip(tunings).find(|(at, _)| **at == i);
+            due.into_iter().for_each(|(_, tuning)| hand_in.push(tuning).unwrap());
+        });
+        let echoed: Vec<Event> = all
+            .iter()
+            .filter_map(|m| if let Message::Event(event) = m { Some(*event) } else { None })
+            .collect();
+        assert_eq!(echoed.len(), events().len() + 2);
+        for (place, number) in [(1_000, 1), (2_501, 2)] {
+            assert_eq!(echoed[place], Event::tuned(number, echoed[place - 1].received));
+        }
+        let (again, ledger) = lines_of(Tunings::Past(tunings.into()), &echoed, |_| {});
+        assert_eq!(again, all);
+        assert_eq!(ledger.get("unknown_settings"), 0);
+        let (untuned, _) = lines_of(Tunings::default(), &events(), |_| {});
+        let signals = |all: &[Message]| {
+            let signal = |m: &&Message| matches!(m, Message::Report(r) if r.is_signal());
+            all.iter().filter(signal).count()
+        };
+        assert_ne!(signals(&untuned), signals(&all), "they made a difference");
+        let (_, ledger) = lines_of(Tunings::default(), &echoed, |_| {});
+        assert_eq!(ledger.get("unknown_settings"), 2, "what is not known is counted");
+    }
+
+    #[test]
+    fn settings_wait_for_the_first_event() {
+        let (mut hand_in, inlet) = ring(1);
+        let (mut to_engine, events) = ring(4);
+        let (outlet, mut lines) = ring(64);
+        let stage = EngineStage::new(Engine::new(&Settings::default()), [events], outlet);
+        let mut stage = stage.tuned_by(Tunings::Live(inlet));
+        hand_in.push(tunings()[0]).unwrap();
+        stage.turn(Now::default());
+        assert_eq!((lines.waiting(), hand_in.room()), (0, 0));
+        to_engine.push(Event::tick(Nanos(7))).unwrap();
+        (0..2).for_each(|_| assert_ne!(stage.turn(Now::default()), Turn::Done));
+        let seen = [(); 2].map(|()| lines.pop());
+        let expected = [Event::tick(Nanos(7)), Event::tuned(1, Nanos(7))];
+        assert_eq!(seen, expected.map(|event| Some(Output::Event(event))));
+    }
+
+    #[test]
+    fn an_engine_that_was_tuned_is_one_that_was_made_so() {
+        let few = Settings { max_symbols: 30, ..Settings::default() };
+        let mut settings = Settings { max_symbols: 30, ..tunings()[1].settings };
+        settings.risk.velocity.weight = 0.30;
+        settings.risk.clustering.weight = 0.0;
+        settings.signal.funding.weight = 0.05;
+        settings.signal.velocity_weight = 0.30;
+        settings.proof.significance = [1.0, 2.0, 3.0, 4.0];
+        settings.regime.velocity_scales = [0.3; 6];
+        settings.completeness.sampled = 0.3;
+        settings.check().unwrap();
+        let mut tuned = Engine::new(&few);
+        tuned.tune(&settings);
+        let mut made = Engine::new(&settings);
+        let (mut out, mut other) = (Outbox::new(), Outbox::new());
+        for event in events() {
+            tuned.take(&event, &mut out);
+            made.take(&event, &mut other);
+            assert_eq!(out.reports(), other.reports());
+            out.clear();
+            other.clear();
+        }
+        assert!(made.signals() > 5);
+        assert_eq!(format!("{tuned:?}"), format!("{made:?}"), "down to the last field");
+    }
+
     #[test]
     fn a_full_second_door_holds_the_first() {
         let (mut to_engine, inlet) = ring(16);
