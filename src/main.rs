@@ -89,8 +89,7 @@ enum Command {
         duration: Duration,
     },
     /// Plays recordings through the pipeline and prints a SHA-256 of the signals.
-    #[command(after_help = "Examples:\n  foreshock replay events.csv.gz\n  \
-                            foreshock replay --speed 10 --out signals.jsonl journal-*.fsj")]
+    #[command(after_help = REPLAY, after_long_help = REPLAY)]
     Replay {
         /// Event CSVs, JSON lines with a `raw` field, captures, or one journal; gzip is unpacked.
         #[arg(required = true, value_name = "FILE")]
@@ -282,9 +281,11 @@ enum AlertCommand {
 }
 
 const RUN: &str = "\
-SIGTERM and SIGINT end it within 2 s, in order; SIGHUP reads the settings again and says what
-changed and what needs a restart. systemd is told when it is ready, how it is, and that its
-threads go round.
+SIGTERM and SIGINT end it within 2 s, in order. SIGHUP (not at a terminal) reads the settings
+again: thresholds of the engine, alerts and the console change while it runs, the journal notes
+where, and each setting that is another is said, with what needs a restart. A file that is bad
+changes nothing. SIGUSR1 begins a new latency log. systemd is told when it is ready, how it is,
+and that its threads go round.
 
 Example:
   foreshock run --set redis.url=redis://127.0.0.1:6379";
@@ -298,6 +299,15 @@ Examples:
   foreshock top --plain --every 10s >> glance.txt
   foreshock top --once --format json
   ssh -NL 9310:127.0.0.1:9310 engine & foreshock top --address 127.0.0.1:9310";
+
+const REPLAY: &str = "\
+A journal is lived with the settings it was written with, changes on the way among them. With --set
+engine.KEY=VALUE it is lived with what is configured here, and exit code 6 says that other signals came of
+it.
+
+Examples:
+  foreshock replay events.csv.gz
+  foreshock replay --speed 10 --out signals.jsonl journal-*.fsj";
 
 const EXPORT: &str = "\
 An empty cell is a missing value; times are Unix ms. A journal that ends too early, as after a crash, is

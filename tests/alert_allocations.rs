@@ -7,8 +7,9 @@ mod counting;
 use foreshock::event::{Body, Event, FeedState, Venue};
 use foreshock::output::Message;
 use foreshock::publish::Sink as _;
-use foreshock::publish::alert::{Alerts, QUEUE, Settings, count};
+use foreshock::publish::alert::{Alerts, Hand, QUEUE, Settings, count};
 use foreshock::signal::{Kind, Level, Report};
+use foreshock::stage::Turn;
 use foreshock::symbol::Symbol;
 use foreshock::time::{NS_PER_S, Nanos, Now};
 
@@ -20,7 +21,8 @@ const SETTINGS: &str = "[[channel]]\nkind = \"webhook\"\nname = \"a\"\nallow_pri
 #[test]
 fn telling_allocates_nothing() {
     let settings: Settings = toml::from_str(SETTINGS).unwrap();
-    let mut sink = Alerts::open(&settings, 1, None).unwrap();
+    let (mut hand, changes) = Hand::pair(&settings, None);
+    let mut sink = Alerts::after(&settings, 1, None, None, Some(changes)).unwrap();
     let symbols: Vec<Symbol> =
         (0..50).map(|i| Symbol::parse(&format!("COIN{i}USDT")).unwrap()).collect();
     let mut pass = |round: u64| {
@@ -42,4 +44,14 @@ fn telling_allocates_nothing() {
     let (_, books) = sink.books().next().unwrap();
     assert!(count(&books.notes) > 2 * QUEUE as u64, "{books:?}");
     assert!(count(&books.overrun) > 0, "the queue was full: {books:?}");
+
+    // One channel goes, one changes its level, one comes; what is made and freed is so elsewhere.
+    let others = SETTINGS.replace("\"a\"", "\"c\"").replace("\"b\"", "\"b\"\nlevel = \"EXTREME\"");
+    let ready = hand.ready(&toml::from_str(&others).unwrap()).unwrap();
+    hand.commit(ready);
+    let now = Now { mono: Nanos(3_000 * NS_PER_S), ..Now::default() };
+    assert_eq!(counting::allocations(|| assert_eq!(sink.turn(now), Turn::Idle)), 0);
+    let mut names: Vec<&str> = sink.books().map(|(name, _)| name).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["a", "b", "c"], "one leaves when what it was given is settled");
 }

@@ -6,6 +6,8 @@
 
 #[path = "peer/mod.rs"]
 mod peer;
+#[path = "support/place.rs"]
+mod place;
 #[path = "support/redis.rs"]
 mod server;
 #[path = "support/scratch.rs"]
@@ -15,12 +17,10 @@ mod street;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,7 @@ use foreshock::simulate::street::Street;
 use foreshock::stage::Turn;
 use foreshock::symbol::Symbol;
 use foreshock::time::{NS_PER_MS, NS_PER_S, Nanos, Now};
+use place::{Answer, Place};
 use redis::Value;
 use scratch::Scratch;
 use server::{Server, skipped, text_of};
@@ -258,67 +259,6 @@ fn signals_made_while_redis_was_away_reach_it_through_the_run_after() {
     assert_eq!(ids(&redis), written.collect::<Vec<_>>());
 }
 
-/// A place for alerts: the key and body of every request. While it is mute it takes them and says nothing.
-struct Place {
-    port: u16,
-    mute: Arc<AtomicBool>,
-    heard: Arc<Mutex<Vec<(String, serde_json::Value)>>>,
-}
-
-impl Place {
-    fn open(ca: &Path) -> Self {
-        let (mute, heard) = (Arc::new(AtomicBool::new(true)), Arc::default());
-        let (is_mute, list) = (Arc::clone(&mute), Arc::clone(&heard));
-        let list: Arc<Mutex<Vec<(String, serde_json::Value)>>> = list;
-        let peer = peer::peer(peer::Certificate::Good, move |_, mut stream| {
-            let head = peer::request(&mut stream);
-            let header = |name: &str| {
-                let found = |line: &str| {
-                    Some(
-                        line.split_once(": ")
-                            .filter(|(known, _)| known.eq_ignore_ascii_case(name))?
-                            .1
-                            .to_owned(),
-                    )
-                };
-                head.lines().find_map(found).unwrap()
-            };
-            let mut body = vec![0; header("content-length").parse().unwrap()];
-            stream.read_exact(&mut body).unwrap();
-            let body = serde_json::from_slice(&body).unwrap();
-            list.lock().unwrap().push((header("idempotency-key"), body));
-            if is_mute.load(Ordering::Relaxed) {
-                return peer::linger(stream);
-            }
-            peer::send(&mut stream, b"HTTP/1.1 204 Thanks\r\nConnection: close\r\n\r\n");
-        });
-        fs::write(ca, &peer.ca_pem).unwrap();
-        Self { port: peer.port, mute, heard }
-    }
-
-    fn heard(&self) -> Vec<(String, serde_json::Value)> {
-        self.heard.lock().unwrap().clone()
-    }
-
-    fn until(&self, requests: usize) {
-        let end = Instant::now() + Duration::from_secs(20);
-        while self.heard().len() < requests {
-            assert!(Instant::now() < end, "only {:?}", self.heard());
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    /// Changes of level that were told, each message counted once.
-    fn told(&self) -> u64 {
-        let messages: BTreeMap<String, serde_json::Value> = self.heard().into_iter().collect();
-        let words = ["WATCH", "ALERT", "CRITICAL", "EXTREME", "calm again"];
-        let counts = |body: &serde_json::Value| -> u64 {
-            words.iter().filter_map(|word| body["counts"][word].as_u64()).sum()
-        };
-        messages.values().map(counts).sum()
-    }
-}
-
 #[test]
 fn a3_alerts_that_a_kill_kept_from_arriving_are_sent_by_the_run_after_and_none_twice() {
     if skipped() {
@@ -327,21 +267,16 @@ fn a3_alerts_that_a_kill_kept_from_arriving_are_sent_by_the_run_after_and_none_t
     let redis = Server::start(&[]);
     let mut scene = Scene::open(60.0);
     scene.configure(&redis);
-    let place = Place::open(&scene.file("alert-ca.pem"));
+    let place = Place::open(&scene.file("alert-ca.pem"), Answer::Silence);
     let config = fs::read_to_string(scene.file("config.toml")).unwrap();
-    let channel = format!(
-        "[[alert.channel]]\nkind = \"webhook\"\nlevel = \"WATCH\"\nallow_private = true\n\
-         url = \"https://localhost:{}/hook\"\nca_file = {:?}\n",
-        place.port,
-        scene.file("alert-ca.pem").display().to_string()
-    );
+    let channel = format!("[[alert.channel]]\n{}", place.channel("level = \"WATCH\""));
     fs::write(scene.file("config.toml"), config + &channel).unwrap();
     let (child, _) = scene.run();
     place.until(1);
     // Others join the one that is on its way.
     thread::sleep(Duration::from_secs(2));
     kill(child);
-    place.mute.store(false, Ordering::Relaxed);
+    place.say(Answer::Thanks);
     let asked = place.heard().len();
     let (child, _) = scene.run();
     place.until(asked + 3);
@@ -358,20 +293,11 @@ fn a3_alerts_that_a_kill_kept_from_arriving_are_sent_by_the_run_after_and_none_t
     let (child, _) = scene.run();
     thread::sleep(Duration::from_millis(1_500));
     scene.end(child);
-    let mut raised = BTreeSet::new();
-    let mut due = 0;
-    for message in Reader::open(&scene.file("journal")).unwrap() {
-        let Ok(Message::Report(report)) = message else { continue };
-        if report.kind != Kind::Change {
-            continue;
-        }
-        if report.level >= Level::Watch {
-            raised.insert(report.symbol);
-            due += 1;
-        } else {
-            due += u64::from(raised.remove(&report.symbol));
-        }
-    }
+    let journal = Reader::open(&scene.file("journal")).unwrap();
+    let due = place::due(journal.filter_map(|message| match message {
+        Ok(Message::Report(report)) => Some(report),
+        _ => None,
+    }));
     eprintln!("{due} changes, {} requests", place.heard().len());
     assert_eq!(place.told(), due, "none lost, none told twice");
 }

@@ -3,6 +3,10 @@
 //! The program itself listens to a simulated street.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "peer/mod.rs"]
+mod peer;
+#[path = "support/place.rs"]
+mod place;
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "support/scratch.rs"]
@@ -23,6 +27,7 @@ use foreshock::record::{Reader, files_in};
 use foreshock::signal::{Kind, Level};
 use foreshock::stage::Turn;
 use foreshock::time::{Nanos, Now};
+use place::{Answer, Place};
 use scene::{PATIENCE, Scene};
 
 /// Bounds of WATCH, ALERT, CRITICAL and EXTREME.
@@ -150,6 +155,71 @@ fn thresholds_change_in_a_cascade_and_its_journal_is_lived_again() {
     scene.end();
     let (out, said) = texts(&scene.of_journal(&["replay", "FILE"]));
     assert!(out.contains("holds the same signals"), "{out}{said}");
+}
+
+#[test]
+fn alerts_go_another_way_and_none_is_lost_or_told_twice() {
+    let mut scene = Scene::open();
+    let place = |name: &str| Place::open(&scene.file(name), Answer::Thanks);
+    let (first, second) = (place("first.pem"), place("second.pem"));
+    let channel = |place: &Place| {
+        let channel = place.channel("level = \"WATCH\"");
+        format!("{}[[alert.channel]]\n{channel}", levels(BEFORE))
+    };
+    scene.configure(&channel(&first));
+    scene.start(&[], &[]);
+    first.until(2);
+    // What waits now arrives at the other place.
+    first.say(Answer::Later);
+    let heard = first.heard().len();
+    first.until(heard + 1);
+    scene.configure(&channel(&second));
+    scene.signal("HUP");
+    let line = "reload: alert.channel.webhook.url is another: in force\n";
+    scene.until("another place", |said| said.contains(line));
+    second.until(1);
+    let silent = first.heard().len();
+    second.until(3);
+    scene.signal("TERM");
+    assert!(scene.end().success(), "{}", scene.said());
+    assert!(!scene.said().contains("BROKEN") && !scene.said().contains("CERT"), "{}", scene.said());
+    assert_eq!(first.heard().len(), silent, "the old place is told nothing more");
+    let journal = Reader::open(&scene.file("journal")).unwrap();
+    let due = place::due(journal.filter_map(|message| match message {
+        Ok(Message::Report(report)) => Some(report),
+        _ => None,
+    }));
+    let (taken, others) = (first.taken(), second.keys());
+    assert!(taken.iter().all(|(key, _)| !others.contains(key)), "{taken:?} {others:?}");
+    let turned_away = first.keys().into_iter().filter(|key| !taken.iter().any(|(k, _)| k == key));
+    let turned_away: Vec<String> = turned_away.collect();
+    assert!(!turned_away.is_empty() && turned_away.iter().all(|key| others.contains(key)));
+    let told = place::told(&taken) + second.told();
+    eprintln!("{due} changes, {} and {} requests", first.heard().len(), second.heard().len());
+    assert_eq!(told, due, "none lost, none told twice");
+}
+
+#[test]
+fn the_latency_log_begins_anew_when_it_is_asked_to() {
+    let mut scene = Scene::open();
+    let log = scene.file("run.hlog");
+    let file = format!("latency.file={:?}", log.display().to_string());
+    scene.start(&[], &[&file, "latency.every_ms=100"]);
+    scene.until_live();
+    thread::sleep(Duration::from_millis(500));
+    scene.signal("USR1");
+    let (aside, end) = (scene.file("run.hlog.1"), Instant::now() + PATIENCE);
+    while !aside.exists() {
+        assert!(Instant::now() < end, "{}", scene.said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    thread::sleep(Duration::from_millis(500));
+    scene.signal("TERM");
+    assert!(scene.end().success(), "{}", scene.said());
+    for log in [log, aside] {
+        let summary = foreshock::publish::latency::summarise(&log).unwrap();
+        assert!(!summary.stages.is_empty(), "{}", log.display());
+    }
 }
 
 /// A journal in which settings come into force: with `notes`, and with others of `text` on their way.

@@ -62,8 +62,9 @@ impl Pipeline {
             rings: [("event", config.run.event_ring), ("output", config.run.output_ring)],
         };
         let page = page.map(|wires| (opening, wires));
-        let Takers { tunings, notes, console } = self.takers;
-        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page, (notes, console))?;
+        let mut takers = self.takers;
+        let tunings = std::mem::take(&mut takers.tunings);
+        let mut sinks = sinks(config, run, &self.past, taps, acknowledged, page, takers)?;
         sinks.extend(self.sinks);
         let (outlet, lines) = ring(config.run.output_ring);
         let engine = self.past.engine(&config.engine);

@@ -1,13 +1,17 @@
 //! SIGHUP: the configuration is read again, and what may change in a run that goes on is changed.
 //!
-//! That is `engine`, but for the number of rows, which are made at the start; and `console`. Each setting
-//! that is another is told, and whether it is in force or needs a restart. A file that is bad changes
+//! That is `engine`, but for the number of rows, which are made at the start; `alert`; and `console`. Each
+//! setting that is another is told, and whether it is in force or needs a restart. A file that is bad changes
 //! nothing, and neither does one whose changes cannot all be made.
 //!
 //! A replay of the journal must give the signals that it holds, so other settings of the engine are data:
 //! they reach the engine between two events, which says so by an event of its own, and the journal keeps them
 //! right before it (see [`crate::engine::stage`] and [`crate::publish::journal`]). They are said to be in force
 //! when the engine has taken them.
+//!
+//! Channels of alerts keep what waits and what they have been told (see [`Hand`]).
+//!
+//! SIGUSR1: the latency log begins anew.
 //!
 //! Whatever is made anew is made by the attending thread; who needs it finds it in a bounded queue on its next
 //! turn. A sink that was relieved finishes, and is given back to be counted.
@@ -17,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, never};
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGUSR1};
 
 use super::tuned::{Difference, differences, shown, text};
 use super::{Failure, sinks};
@@ -27,6 +31,7 @@ use crate::engine::stage::{Tuning, Tunings};
 use crate::ledger::Ledger;
 use crate::output::Message;
 use crate::publish::Sink;
+use crate::publish::alert::{Changes, Channel, Hand};
 use crate::publish::journal::Note;
 use crate::ring::{Outlet, ring};
 use crate::stage::Turn;
@@ -43,6 +48,7 @@ pub struct Reload {
     config: Config,
     asked: Arc<AtomicBool>,
     tuner: Tuner,
+    hand: Hand,
     console: Sender<Box<dyn Sink>>,
     former: Receiver<Box<dyn Sink>>,
     ledger: Ledger,
@@ -51,7 +57,6 @@ pub struct Reload {
 }
 
 /// The sides that take what is made anew.
-#[derive(Debug)]
 pub struct Takers {
     /// The engine's.
     pub tunings: Tunings,
@@ -59,6 +64,10 @@ pub struct Takers {
     pub notes: Receiver<Note>,
     /// The terminal's, where it may change.
     pub console: Option<Relief>,
+    /// The alerts', where they may change.
+    pub alerts: Option<Changes>,
+    /// Set when the latency log is to begin anew.
+    pub renew: Arc<AtomicBool>,
 }
 
 /// Where another sink comes from, and where the one before it goes.
@@ -70,7 +79,8 @@ pub struct Relief {
 
 impl Default for Takers {
     fn default() -> Self {
-        Self { tunings: Tunings::default(), notes: never(), console: None }
+        let (tunings, renew) = (Tunings::default(), Arc::default());
+        Self { tunings, notes: never(), console: None, alerts: None, renew }
     }
 }
 
@@ -83,22 +93,28 @@ impl Takers {
             // There is room for all of them.
             let _ = tell.try_send(Note { number: *number, text: text(settings).into() });
         }
-        Self { tunings: Tunings::Past(tunings.into()), notes, console: None }
+        Self { tunings: Tunings::Past(tunings.into()), notes, ..Self::default() }
     }
 }
 
 impl Reload {
-    /// Listens for SIGHUP, unless we are at a terminal: there it says that the terminal is gone.
+    /// Listens for SIGUSR1, and for SIGHUP unless we are at a terminal: there it says that the terminal is
+    /// gone.
     ///
     /// # Errors
     /// When the system refuses a handler.
     pub fn on_signal(config: &Config, layers: &Layers) -> Result<(Self, Takers), Failure> {
+        let listen = |signal, flag: &Arc<AtomicBool>| {
+            let registered = signal_hook::flag::register(signal, Arc::clone(flag));
+            registered.map(drop).map_err(|e| Failure::running(format!("signal {signal}: {e}")))
+        };
         let asked = Arc::default();
         if !io::stdin().is_terminal() {
-            let registered = signal_hook::flag::register(SIGHUP, Arc::clone(&asked));
-            registered.map_err(|e| Failure::running(format!("signal {SIGHUP}: {e}")))?;
+            listen(SIGHUP, &asked)?;
         }
-        Ok(Self::pair(config, layers, asked))
+        let (reload, takers) = Self::pair(config, layers, asked);
+        listen(SIGUSR1, &takers.renew)?;
+        Ok((reload, takers))
     }
 
     fn pair(config: &Config, layers: &Layers, asked: Arc<AtomicBool>) -> (Self, Takers) {
@@ -106,9 +122,13 @@ impl Reload {
         let (tuner, tunings, notes) = Tuner::new(config.journal.is_on());
         let (config, layers, ledger) = (config.clone(), layers.clone(), Ledger::default());
         let waiting = Vec::new();
-        let reload = Self { layers, config, asked, tuner, console, former, ledger, waiting };
-        let relief = Relief { next, former: back };
-        (reload, Takers { tunings: Tunings::Live(tunings), notes, console: Some(relief) })
+        let keeps = config.journal.is_on() && config.journal.restore;
+        let folder = keeps.then(|| config.journal.directory.clone());
+        let (hand, alerts) = Hand::pair(&config.alert, folder);
+        let reload = Self { layers, config, asked, tuner, hand, console, former, ledger, waiting };
+        let console = Some(Relief { next, former: back });
+        let (tunings, alerts, renew) = (Tunings::Live(tunings), Some(alerts), Arc::default());
+        (reload, Takers { tunings, notes, console, alerts, renew })
     }
 
     /// Reads it again if that has been asked for.
@@ -120,7 +140,7 @@ impl Reload {
                 Err(why) => eprintln!("reload: {why}; nothing is changed"),
             }
         }
-        if self.tuner.is_free() {
+        if self.tuner.is_free() && self.hand.is_free() {
             self.waiting.drain(..).for_each(|line| eprintln!("reload: {line}"));
         }
     }
@@ -133,6 +153,7 @@ impl Reload {
 
     fn settle(&mut self) {
         self.former.try_iter().for_each(|sink| sink.ledger(&mut self.ledger));
+        self.hand.settle(&mut self.ledger);
     }
 
     /// What became of it, one line for each setting.
@@ -147,6 +168,8 @@ impl Reload {
         }
         let console = relieves.then(|| sinks::console(&wanted)).transpose();
         let console = console.map_err(|failure| failure.line)?;
+        let alerts = wanted.alert != self.config.alert;
+        let alerts = alerts.then(|| self.hand.ready(&wanted.alert)).transpose()?;
         // From here on nothing fails: there is room for all of it.
         if let Some(console) = console {
             let _ = self.console.try_send(console);
@@ -154,7 +177,11 @@ impl Reload {
         if tunes {
             self.tuner.hand_in(engine);
         }
+        if let Some(alerts) = alerts {
+            self.hand.commit(alerts);
+        }
         (self.config.engine, self.config.console) = (engine, wanted.console);
+        self.config.alert = wanted.alert;
         Ok(if changes.is_empty() { vec!["no setting is another".to_owned()] } else { changes })
     }
 }
@@ -195,22 +222,52 @@ impl Tuner {
 
 /// Settings that are others now, one line each.
 fn changes(now: &Config, wanted: &Config) -> Result<Vec<String>, String> {
-    let line = |difference: &Difference| {
-        let (key, ..) = difference;
-        let shown = if is_shown(key) { shown(difference) } else { format!("{key} is another") };
-        format!("{shown}{}", if is_taken(key) { ": in force" } else { "; needs a restart" })
-    };
-    Ok(differences(now, wanted)?.iter().map(line).collect())
+    let mut lines = channels(&now.alert.channel, &wanted.alert.channel)?;
+    for difference in differences(now, wanted)?.iter().filter(|(key, ..)| key != CHANNELS) {
+        let when = if is_taken(&difference.0) { IN_FORCE } else { "; needs a restart" };
+        lines.push(format!("{}{when}", told(difference)));
+    }
+    Ok(lines)
+}
+
+const CHANNELS: &str = "alert.channel";
+const IN_FORCE: &str = ": in force";
+
+/// What became of the channels, by name.
+fn channels(now: &[Channel], wanted: &[Channel]) -> Result<Vec<String>, String> {
+    let find = |all: &[Channel], name: &str| all.iter().find(|c| c.name() == name).cloned();
+    let mut lines = Vec::new();
+    for gone in now.iter().filter(|old| find(wanted, old.name()).is_none()) {
+        lines.push(format!("{CHANNELS}.{} is gone{IN_FORCE}", gone.name()));
+    }
+    for channel in wanted {
+        let name = format!("{CHANNELS}.{}", channel.name());
+        let Some(old) = find(now, channel.name()) else {
+            lines.push(format!("{name} is new{IN_FORCE}"));
+            continue;
+        };
+        for (key, from, to) in differences(&old, channel)? {
+            lines.push(format!("{}{IN_FORCE}", told(&(format!("{name}.{key}"), from, to))));
+        }
+    }
+    Ok(lines)
+}
+
+/// A difference in words, without what is nobody's business: this goes into logs.
+fn told(difference: &Difference) -> String {
+    let (key, ..) = difference;
+    if is_shown(key) { shown(difference) } else { format!("{key} is another") }
 }
 
 /// Whether a run that goes on takes it.
 fn is_taken(key: &str) -> bool {
-    key.starts_with("console.") || key.starts_with("engine.") && key != "engine.max_symbols"
+    let rooms = ["alert.", "console.", "engine."];
+    rooms.iter().any(|room| key.starts_with(room)) && key != "engine.max_symbols"
 }
 
-/// Addresses may hold what is nobody's business, and this goes into logs.
 fn is_shown(key: &str) -> bool {
-    !(key.ends_with("url") || key.contains("urls.") || key.starts_with("alert.channel"))
+    let of_channel = key.starts_with(CHANNELS) && !key.ends_with(".level");
+    !(key.ends_with("url") || key.contains("urls.") || of_channel)
 }
 
 /// A sink that another may take the place of.
@@ -344,9 +401,16 @@ mod tests {
 
     #[test]
     fn each_setting_that_changed_is_said_and_what_it_takes() {
-        let now = Config::default();
+        let channel = |name: &str, more: &str| {
+            toml::from_str(&format!("kind = \"webhook\"\nname = {name:?}\n{more}")).unwrap()
+        };
+        let mut now = Config::default();
+        now.alert.channel = vec![channel("a", ""), channel("b", "")];
         let mut wanted = now.clone();
         assert_eq!(changes(&now, &wanted), Ok(Vec::new()));
+        let other = "url = \"https://h/hunter2\"\nlevel = \"WATCH\"";
+        wanted.alert.channel = vec![channel("b", other), channel("c", other)];
+        wanted.alert.silence_s = 20;
         wanted.console.heartbeats = true;
         wanted.engine.levels.alert = 0.55;
         wanted.engine.max_symbols = 77;
@@ -355,6 +419,11 @@ mod tests {
         assert_eq!(
             changes(&now, &wanted).unwrap(),
             [
+                "alert.channel.a is gone: in force",
+                "alert.channel.b.level ALERT -> WATCH: in force",
+                "alert.channel.b.url is another: in force",
+                "alert.channel.c is new: in force",
+                "alert.silence_s 10 -> 20: in force",
                 "console.heartbeats false -> true: in force",
                 "engine.levels.alert 0.5 -> 0.55: in force",
                 "engine.max_symbols 4096 -> 77; needs a restart",

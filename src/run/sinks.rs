@@ -2,10 +2,8 @@
 
 use std::io;
 
-use crossbeam_channel::Receiver;
-
 use super::Failure;
-use super::reload::{Relief, Shift};
+use super::reload::{Shift, Takers};
 use super::restore::Past;
 use super::tuned;
 use crate::config::Config;
@@ -21,8 +19,7 @@ use crate::tap::{Tap, Taps};
 
 /// Builds them, in the order in which they are handed each batch. `run` is the run's number, `past` what
 /// it goes on with; `acknowledged` takes how long Redis needs; `page` is what the page shows and hears
-/// beside them; the last are where the journal finds other settings of the engine, and where another console
-/// may come from.
+/// beside them; `takers` is where what comes of other settings is found.
 ///
 /// # Errors
 /// When one cannot be started; a server that is not there is no error.
@@ -33,7 +30,7 @@ pub fn sinks(
     taps: Taps,
     acknowledged: Option<Tap>,
     page: Option<(Opening, Wires)>,
-    (notes, relief): (Receiver<Note>, Option<Relief>),
+    takers: Takers,
 ) -> Result<Vec<Box<dyn Sink>>, Failure> {
     let mut sinks: Vec<Box<dyn Sink>> = Vec::new();
     let mut status = None;
@@ -46,7 +43,7 @@ pub fn sinks(
     if config.journal.is_on() {
         let place = config.journal.directory.display();
         let first = Note { number: 0, text: tuned::text(&config.engine).into() };
-        let notes = Notes { first, others: notes };
+        let notes = Notes { first, others: takers.notes };
         let journal = Journal::beginning_with(&config.journal, run, &past.events, Some(notes));
         sinks.push(Box::new(journal.map_err(failed(&format!("journal {place}")))?));
     }
@@ -57,13 +54,13 @@ pub fn sinks(
     if config.latency.is_on() || page.is_some() {
         let place = config.latency.file.display();
         let digest = page.as_ref().map(|(_, wires)| wires.digest()).unwrap_or_default();
-        let latency = Latency::telling(&config.latency, taps, digest);
+        let latency = Latency::telling(&config.latency, taps, digest, takers.renew);
         sinks.push(Box::new(latency.map_err(failed(&format!("latency log {place}")))?));
     }
-    if config.alert.is_on() {
+    if config.alert.is_on() || takers.alerts.is_some() {
         let goes_on = config.journal.is_on() && config.journal.restore;
         let past = goes_on.then_some((&past.former, config.journal.directory.as_path()));
-        let alerts = Alerts::after(&config.alert, run, status.clone(), past);
+        let alerts = Alerts::after(&config.alert, run, status.clone(), past, takers.alerts);
         sinks.push(Box::new(alerts.map_err(|e| Failure::config(format!("alert: {e}")))?));
     }
     if let Some((opening, mut wires)) = page {
@@ -74,7 +71,7 @@ pub fn sinks(
         sinks.push(Box::new(page.map_err(failed("page"))?));
     }
     let console = console(config)?;
-    sinks.push(match relief {
+    sinks.push(match takers.console {
         Some(relief) => Box::new(Shift::new(console, relief)),
         None => console,
     });

@@ -5,6 +5,7 @@
 //! over all attempts; pauses between them double from 1 s to 1 min, or are what the server asks for.
 //! What becomes of each piece of news is in the [`Books`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -91,6 +92,8 @@ pub struct Desk<C> {
     trouble: String,
     say: fn(&str),
     receipt: Option<Receipt>,
+    /// Where the receipt will be, of a channel that has not been told anything yet.
+    folder: Option<PathBuf>,
 }
 
 impl<C: Carrier> Desk<C> {
@@ -107,6 +110,7 @@ impl<C: Carrier> Desk<C> {
             trouble: String::new(),
             say,
             receipt: None,
+            folder: None,
         }
     }
 
@@ -130,8 +134,28 @@ impl<C: Carrier> Desk<C> {
         self
     }
 
+    /// Begins with what comes, and after so many messages; a receipt is kept in `folder` from then on.
+    #[must_use]
+    pub fn keeping(self, folder: Option<PathBuf>, messages: u64) -> Self {
+        Self { folder, messages, ..self }
+    }
+
+    /// Goes on another way with what waits here, at once: one that did not lead anywhere may be why it waits.
+    pub fn turn_to(&mut self, carrier: C, mark: String, every_ns: u64) {
+        self.carrier = carrier;
+        (self.plate.mark, self.plate.every_ns) = (mark, every_ns);
+        self.storm.pace(every_ns);
+        if let Some(pending) = &mut self.pending {
+            (pending.attempts, pending.due, pending.asked) = (0, Nanos(0), false);
+        }
+    }
+
     /// Something happened.
     pub fn take(&mut self, note: &Note) {
+        let (run, seq) = note.id();
+        if let Some(folder) = self.folder.take_if(|_| seq > 0) {
+            self.receipt = Some(Receipt::anew(&folder, &self.plate.name, (run, seq - 1)));
+        }
         self.storm.add(note);
     }
 

@@ -8,13 +8,17 @@
 //! What a sudden end left undelivered is in the journal, and a note of what was delivered beside it
 //! ([`receipt`]): the next run sends the rest.
 //!
+//! Channels may come, change and go while a run goes on ([`change`]).
+//!
 //! A channel is told every change of a symbol at or above its level, the first one below it again,
 //! and feeds and Redis that fall silent or come back ([`watch`]). Nothing here counts as the publishing
 //! of a signal: that is Redis.
 
 mod address;
+mod change;
 mod channel;
 mod desk;
+mod lane;
 mod mail;
 mod message;
 mod note;
@@ -27,38 +31,35 @@ mod watch;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+
+use crossbeam_channel::never;
 
 pub use self::address::{https, is_public};
+pub use self::change::{Changes, Hand, Ready};
 pub use self::desk::{ATTEMPTS, Books, count};
 pub use self::post::Outcome;
 pub use self::settings::{Channel, Kind, Privacy, Settings, Threshold};
 pub use self::storm::SHOWN;
 
-use self::desk::{Carrier, Desk, Plate};
+use self::change::{Back, LANES};
+use self::desk::Carrier;
+use self::lane::{Begin, Lane, sums};
 use self::mail::Mail;
 use self::message::Message;
 use self::note::{News, Note};
 use self::post::Post;
-use self::receipt::{Id, Receipt};
 use self::storm::Storm;
 use self::watch::Watch;
 use super::Sink;
-use super::courier::{Courier, Errand};
 use super::redis::{Former, Secret, Status};
 use crate::ledger::{Counts, Ledger};
 use crate::output::Message as Line;
-use crate::signal::{self, Level, Report};
+use crate::signal;
 use crate::stage::Turn;
-use crate::symbol::Symbol;
 use crate::time::{Millis, NS_PER_S, Nanos, Now};
 
 /// Pieces of news on their way to one thread at most.
 pub const QUEUE: usize = 256;
-/// Symbols above a channel's level at the same time, at most.
-const RAISED: usize = 2_048;
-/// The thread looks at the time at least this often.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// What makes the attempts of one channel.
 enum Way {
@@ -100,125 +101,15 @@ pub fn test(channel: &Channel, mark: &str, run: u64, at: Millis) -> Result<Outco
     Ok(way.carry(&Message::new(run, 1, mark, group, at), false))
 }
 
-/// One channel, as the sink sees it.
-struct Lane {
-    name: String,
-    courier: Courier<Note>,
-    books: Arc<Books>,
-    run: u64,
-    raised: Raised,
-}
-
-impl Lane {
-    fn start(
-        channel: &Channel,
-        run: u64,
-        mark: &str,
-        past: Option<(&Former, &Path)>,
-    ) -> Result<Self, String> {
-        let named = |e: String| format!("channel {}: {e}", channel.name());
-        let way = Way::open(channel, run).map_err(named)?;
-        let books = Arc::new(Books::default());
-        let say = |line: &str| eprintln!("{line}");
-        let (name, every_ns) = (channel.name().to_owned(), channel.every_ns());
-        let plate = Plate { name, run, mark: mark.to_owned(), every_ns };
-        let mut desk = Desk::new(plate, way, Arc::clone(&books), say);
-        let (mut raised, began) = (Raised::above(channel.level.level()), Instant::now());
-        if let Some((former, folder)) = past {
-            let last = former.signals.last().map(|(run, report)| (*run, report.seq));
-            let receipt = Receipt::open(folder, channel.name(), last.unwrap_or_default());
-            let left = raised.left(former, receipt.told().upto);
-            desk = desk.after(receipt, &left, now(began).wall);
-        }
-        let work = move |errand: Errand<'_, Note>| {
-            if let Errand::Parcel(note) = &errand {
-                desk.take(note);
-            }
-            match errand {
-                Errand::End => desk.finish(now(began)),
-                Errand::Parcel(_) | Errand::Pause => desk.turn(now(began)),
-            }
-        };
-        let blank = Note { run, at: Millis(0), news: News::Test };
-        let thread = format!("alert-{}", channel.name());
-        let courier = Courier::start(&thread, vec![blank; QUEUE], LOOK, work);
-        Ok(Self {
-            name: channel.name().to_owned(),
-            courier: courier.map_err(|e| named(e.to_string()))?,
-            books,
-            run,
-            raised,
-        })
-    }
-
-    fn tell(&mut self, at: Millis, news: News) {
-        let note = Note { run: self.run, at, news };
-        self.books.notes.fetch_add(1, Ordering::Relaxed);
-        // The parcel that comes back is only the permission to send one.
-        let handed = self.courier.blank().is_some_and(|_| self.courier.send(note).is_ok());
-        if !handed {
-            self.books.overrun.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn change(&mut self, report: &Report, at: Millis) {
-        if let Some(news) = self.raised.change(report) {
-            self.tell(at, news);
-        }
-    }
-}
-
-/// What a channel is told of the levels.
-struct Raised {
-    level: Level,
-    /// Symbols that were last told to be at or above it.
-    symbols: Vec<Symbol>,
-}
-
-impl Raised {
-    fn above(level: Level) -> Self {
-        Self { level, symbols: Vec::with_capacity(RAISED) }
-    }
-
-    /// A change of level: told at or above the channel's, and the first time below it again.
-    fn change(&mut self, report: &Report) -> Option<News> {
-        let place = self.symbols.iter().position(|symbol| *symbol == report.symbol);
-        if report.level >= self.level {
-            // Room was made for more symbols than the engine has rows.
-            if place.is_none() && self.symbols.len() < RAISED {
-                self.symbols.push(report.symbol);
-            }
-            return Some(News::Signal(*report));
-        }
-        self.symbols.swap_remove(place?);
-        Some(News::Calm(*report))
-    }
-
-    /// What the channel would have been told of `former` signals, as far as it comes after `told`.
-    fn left(&mut self, former: &Former, told: Id) -> Vec<Note> {
-        let changes =
-            former.signals.iter().filter(|(_, report)| report.kind == signal::Kind::Change);
-        let note = |(run, report): &(u64, Report)| {
-            // The steady clock began at the wall's.
-            let at = Millis(report.at.millis());
-            self.change(report).map(|news| Note { run: *run, at, news })
-        };
-        changes.filter_map(note).filter(|note| note.id() > told).collect()
-    }
-}
-
-/// The thread's own clock: what is late is late by the wall, whatever a recording says.
-fn now(began: Instant) -> Now {
-    let mono = Nanos(u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Now { mono, wall: Millis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
-}
-
 /// The sink.
 pub struct Alerts {
     lanes: Vec<Lane>,
     watch: Watch,
     redis: Option<Arc<Status>>,
+    changes: Option<Changes>,
+    /// Of channels that have ended.
+    left: [u64; 3],
+    closed: bool,
 }
 
 impl Alerts {
@@ -227,11 +118,12 @@ impl Alerts {
     /// # Errors
     /// When a channel's secret or certificates cannot be had, or the system gives no thread.
     pub fn open(settings: &Settings, run: u64, redis: Option<Arc<Status>>) -> Result<Self, String> {
-        Self::after(settings, run, redis, None)
+        Self::after(settings, run, redis, None, None)
     }
 
     /// The same for a run that goes on after others: what they said, and the folder in which each channel
-    /// keeps what it was told of it. What was not delivered is sent now.
+    /// keeps what it was told of it. What was not delivered is sent now. `changes` is where other channels may
+    /// come from, which began with the same settings.
     ///
     /// # Errors
     /// When a channel's secret or certificates cannot be had, or the system gives no thread.
@@ -240,12 +132,59 @@ impl Alerts {
         run: u64,
         redis: Option<Arc<Status>>,
         past: Option<(&Former, &Path)>,
+        mut changes: Option<Changes>,
     ) -> Result<Self, String> {
         settings.check()?;
-        let start = |channel| Lane::start(channel, run, &settings.mark, past);
-        let lanes: Result<_, String> = settings.channel.iter().map(start).collect();
+        let begin = || past.map_or(Begin::Alone, |(former, folder)| Begin::After(former, folder));
+        let ways = changes.iter_mut().flat_map(|changes| changes.ways.drain(..));
+        let mut ways = ways.chain(std::iter::repeat_with(never));
+        let mut lanes = Vec::with_capacity(LANES);
+        for channel in &settings.channel {
+            let ways = ways.next().unwrap_or_else(never);
+            lanes.push(Lane::start(channel, run, &settings.mark, begin(), ways)?);
+        }
+        drop(ways);
+        if let Some(changes) = &changes {
+            changes.run.get_or_init(|| run);
+        }
         let watch = Watch::new(settings.silence_s.saturating_mul(NS_PER_S));
-        Ok(Self { lanes: lanes?, watch, redis })
+        Ok(Self { lanes, watch, redis, changes, left: [0; 3], closed: false })
+    }
+
+    /// Makes a change that has been handed in. Nothing is allocated or freed here.
+    fn change(&mut self) {
+        let Self { lanes, watch, changes, .. } = self;
+        let Some(changes) = changes else { return };
+        let Ok(mut change) = changes.next.try_recv() else { return };
+        watch.patience(change.patience_ns);
+        for lane in lanes.iter_mut() {
+            let level = change.levels.iter().find(|(name, _)| *name == lane.name);
+            level.into_iter().for_each(|(_, level)| lane.raised.level = *level);
+            lane.leaves |= change.gone.contains(&lane.name);
+        }
+        let heirs = std::mem::take(&mut change.heirs);
+        for (mut lane, heir) in change.fresh.drain(..).zip(&heirs) {
+            let former = heir.as_ref().and_then(|name| lanes.iter_mut().find(|l| l.name == *name));
+            if let Some(former) = former {
+                std::mem::swap(&mut lane.raised.symbols, &mut former.raised.symbols);
+            }
+            // Room was made for all there may be.
+            lanes.push(lane);
+        }
+        change.heirs = heirs;
+        let _ = changes.back.try_send(Back::Change(change));
+    }
+
+    /// Gives back the channels that have ended.
+    fn let_go(&mut self) {
+        let Some(changes) = &self.changes else { return };
+        while let Some(place) = self.lanes.iter_mut().position(Lane::has_left) {
+            let lane = self.lanes.swap_remove(place);
+            for (sum, n) in self.left.iter_mut().zip(sums(&lane.books)) {
+                *sum += n;
+            }
+            let _ = changes.back.try_send(Back::Lane(lane));
+        }
     }
 
     /// What became of the news of each channel, by name.
@@ -279,10 +218,16 @@ impl Sink for Alerts {
     }
 
     fn turn(&mut self, now: Now) -> Turn {
-        if self.lanes.iter().all(|lane| lane.courier.is_done()) {
-            return Turn::Done;
+        if self.closed {
+            let done = self.lanes.iter().all(|lane| lane.courier.is_done());
+            return if done { Turn::Done } else { Turn::Idle };
         }
-        let Self { lanes, watch, redis } = self;
+        self.change();
+        self.let_go();
+        let Self { lanes, watch, redis, .. } = self;
+        if lanes.is_empty() {
+            return Turn::Idle;
+        }
         watch.feeds(now.mono, |news| tell_all(lanes, now.wall, news));
         // Before the first attempt nobody knows.
         let tried = redis.as_ref().filter(|status| count(&status.attempts) > 0);
@@ -295,38 +240,22 @@ impl Sink for Alerts {
     }
 
     fn close(&mut self, _: Now) {
+        self.closed = true;
         self.lanes.iter_mut().for_each(|lane| lane.courier.end());
     }
 
     fn count(&self, counts: &mut Counts) {
+        let names = ["alert_notes", "alert_delivered", "alert_lost"];
+        let of_lanes = self.lanes.iter().map(|lane| sums(&lane.books));
+        for sums in of_lanes.chain(Some(self.left).filter(|left| *left != [0; 3])) {
+            names.into_iter().zip(sums).for_each(|(name, n)| counts.add(name, n));
+        }
         for (_, books) in self.books() {
-            counts.add("alert_notes", count(&books.notes));
-            counts.add("alert_delivered", count(&books.delivered));
             counts.add("alert_waiting", books.waiting());
-            let lost = [&books.refused, &books.given_up, &books.overrun].map(count);
-            counts.add("alert_lost", lost.into_iter().sum());
         }
     }
 
     fn ledger(&self, ledger: &mut Ledger) {
-        for (name, books) in self.books() {
-            for (count_name, n) in [
-                ("alert_notes", count(&books.notes)),
-                ("alert_delivered", count(&books.delivered)),
-                ("alert_waiting", books.waiting()),
-                ("alert_messages", count(&books.messages)),
-            ] {
-                ledger.add(&format!("{count_name}{{{name}}}"), n);
-            }
-            for (reason, lost) in [
-                ("refused", count(&books.refused)),
-                ("given_up", count(&books.given_up)),
-                ("overrun", count(&books.overrun)),
-            ] {
-                if lost > 0 {
-                    ledger.add(&format!("alert_lost{{{name},{reason}}}"), lost);
-                }
-            }
-        }
+        self.lanes.iter().for_each(|lane| lane.ledger(ledger));
     }
 }

@@ -63,7 +63,7 @@ impl Receipt {
     /// The receipt of `channel` in `folder`; where there is none that can be read, it begins after `last`.
     #[must_use]
     pub fn open(folder: &Path, channel: &str, last: Id) -> Self {
-        let file = folder.join(format!("alert-{channel}.told"));
+        let file = Self::file(folder, channel);
         let told = fs::read_to_string(&file).ok().and_then(|text| Told::parse(&text));
         let is_new = told.is_none();
         let told = told.unwrap_or(Told { upto: last, sending: None });
@@ -72,6 +72,23 @@ impl Receipt {
             receipt.keep();
         }
         receipt
+    }
+
+    /// The receipt of a channel that comes while a run goes on: whatever there was, it begins after `last`.
+    #[must_use]
+    pub fn anew(folder: &Path, channel: &str, last: Id) -> Self {
+        Self::forget(folder, channel);
+        Self::open(folder, channel, last)
+    }
+
+    /// Forgets what a channel of that name was told by earlier runs.
+    pub fn forget(folder: &Path, channel: &str) {
+        // One that cannot be removed cannot be replaced either, and that is said when it is written.
+        let _ = fs::remove_file(Self::file(folder, channel));
+    }
+
+    fn file(folder: &Path, channel: &str) -> PathBuf {
+        folder.join(format!("alert-{channel}.told"))
     }
 
     /// What it says.

@@ -10,7 +10,7 @@ use crate::signal::Level;
 use crate::time::NS_PER_S;
 
 /// Most channels; each has a thread.
-const CHANNELS_MAX: usize = 16;
+pub const CHANNELS_MAX: usize = 16;
 /// Longest mark, bytes.
 const MARK_MAX: usize = 40;
 

@@ -124,6 +124,11 @@ impl Storm {
         Some(std::mem::take(&mut self.group))
     }
 
+    /// From here on at most one message in `every_ns`.
+    pub fn pace(&mut self, every_ns: u64) {
+        self.every_ns = every_ns;
+    }
+
     /// A message has just gone out again: the rest begins anew.
     pub fn again(&mut self, now: Nanos) {
         self.sent = Some(now);

@@ -57,6 +57,11 @@ impl Watch {
         Self { patience_ns, lines: ArrayVec::new(), redis: Silence::default() }
     }
 
+    /// Silence is news after `patience_ns` from here on.
+    pub fn patience(&mut self, patience_ns: u64) {
+        self.patience_ns = patience_ns;
+    }
+
     /// Notes what an event says about a feed.
     pub fn hear(&mut self, event: &Event) {
         match event.body {

@@ -33,7 +33,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -149,18 +149,25 @@ impl Latency {
     /// # Errors
     /// When the file cannot be made.
     pub fn open(settings: &Settings, taps: Taps) -> io::Result<Self> {
-        Self::telling(settings, taps, Arc::default())
+        Self::telling(settings, taps, Arc::default(), Arc::default())
     }
 
-    /// The same, and tells `digest`.
+    /// The same, and tells `digest`; the log begins anew when `renew` has been set.
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn telling(settings: &Settings, taps: Taps, digest: Arc<Digest>) -> io::Result<Self> {
+    pub fn telling(
+        settings: &Settings,
+        taps: Taps,
+        digest: Arc<Digest>,
+        renew: Arc<AtomicBool>,
+    ) -> io::Result<Self> {
         let failed = Arc::new(AtomicU64::new(0));
         let failures = Arc::clone(&failed);
         let mut writer = Writer::open(settings, taps, digest)?;
         let work = move |errand: Errand<'_, Box<Interval>>| {
+            let renewed =
+                if renew.swap(false, Ordering::Relaxed) { writer.renew() } else { Ok(()) };
             let written = match errand {
                 Errand::Parcel(interval) => {
                     let written = writer.write(interval);
@@ -170,7 +177,7 @@ impl Latency {
                 Errand::Pause => Ok(()),
                 Errand::End => writer.end(),
             };
-            if written.is_err() {
+            if written.and(renewed).is_err() {
                 failures.fetch_add(1, Ordering::Relaxed);
             }
         };
@@ -319,6 +326,11 @@ impl Writer {
         Ok(Self { log, digest, taps })
     }
 
+    /// Begins the log anew, if there is one.
+    fn renew(&mut self) -> io::Result<()> {
+        self.log.as_mut().map_or(Ok(()), Log::begin_anew)
+    }
+
     fn write(&mut self, interval: &Interval) -> io::Result<()> {
         if let Some(log) = &mut self.log {
             log.renew()?;
@@ -363,8 +375,14 @@ impl Log {
     /// Begins anew when the file has grown too large.
     fn renew(&mut self) -> io::Result<()> {
         if self.file.get_ref().metadata()?.len() >= self.limit {
-            self.file = begin(&self.path)?;
+            self.begin_anew()?;
         }
+        Ok(())
+    }
+
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.file.flush()?;
+        self.file = begin(&self.path)?;
         Ok(())
     }
 
@@ -433,9 +451,11 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         let file = directory.join("a.hlog");
         let settings = Settings { file: file.clone(), ..Settings::default() };
+        let renew = Arc::new(AtomicBool::new(true));
         let mut taps = Taps::default();
         let mut tap = taps.tap("turn_engine");
-        let mut sink = Latency::open(&settings, taps).unwrap();
+        let mut sink =
+            Latency::telling(&settings, taps, Arc::default(), Arc::clone(&renew)).unwrap();
         let event = liquidation(9_400, Flags::default());
         let taken = event.received.plus(2_700);
         let report = |received| Report { taken, received, ..Report::empty(Symbol::BTC, taken) };
@@ -475,6 +495,7 @@ mod tests {
             assert!(seen.2.abs_diff(expected.2) * 1_000 <= expected.2, "{seen:?} {expected:?}");
         }
         assert_eq!(seen.len(), expected.len());
+        assert!(!renew.load(Ordering::Relaxed) && directory.join("a.hlog.1").exists(), "asked");
         fs::remove_dir_all(&directory).unwrap();
     }
 }
