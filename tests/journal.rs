@@ -185,6 +185,41 @@ fn settings_stand_before_what_was_judged_by_them() {
 }
 
 #[test]
+fn every_file_knows_the_settings_in_force() {
+    let scratch = Scratch::new("notes-rotate");
+    let settings = Settings { file_mb: 1, fsync: Fsync::Never, ..settings(scratch.path()) };
+    let note = |number, text: &str| Note { number, text: text.into() };
+    let (tell, others) = crossbeam_channel::bounded(1);
+    let notes = Notes { first: note(0, "a = 1\n"), others };
+    let mut journal = Journal::beginning_with(&settings, 7, &[], Some(notes)).unwrap();
+    let batch: Vec<_> = (0..4_000).map(event).collect();
+    for i in 0..12 {
+        if i == 6 {
+            tell.send(note(1, "a = 2\n")).unwrap();
+            journal.write(Now::default(), &[Message::Event(Event::tuned(1, Nanos(2)))]);
+        }
+        journal.write(Now::at_millis(1_000 * i), &batch);
+        journal.turn(Now::at_millis(1_000 * i + 500));
+    }
+    journal.close(Now::default());
+    while journal.turn(Now::default()) != Turn::Done {
+        std::thread::yield_now();
+    }
+    let mut known = Vec::new();
+    for file in files_in(scratch.path()).unwrap() {
+        let mut reader = Reader::open(&file).unwrap();
+        reader.next().unwrap().unwrap();
+        known.extend(reader.settings().map(|(_, text)| text.to_owned()));
+        assert_eq!(reader.by_ref().filter(Result::is_err).count(), 0);
+    }
+    assert!(known.len() >= 3, "{known:?}");
+    assert_eq!((known[0].as_str(), known.last().unwrap().as_str()), ("a = 1\n", "a = 2\n"));
+    let mut reader = Reader::open(scratch.path()).unwrap();
+    assert_eq!(reader.by_ref().filter(Result::is_ok).count(), 48_001);
+    assert_eq!(reader.missing(), 0);
+}
+
+#[test]
 fn any_wrong_bit_in_settings_is_found() {
     let scratch = Scratch::new("notes-bit");
     write_tuned(&settings(scratch.path()));

@@ -8,8 +8,8 @@
 //! show the gap to whoever reads it.
 //!
 //! The engine's settings are kept beside what it took, as text that this room does not read: those it began
-//! with, and others in the same block as the event that says they are in force, before it. So whoever has
-//! a file that tells of settings has the settings.
+//! with, and others in the same block as the event that says they are in force, before it. A file that is not
+//! the first begins with those in force. So whoever has a file that tells of settings has the settings.
 //!
 //! Files are named by run and number, and begin anew at a size; the oldest go when there are too
 //! many.
@@ -228,11 +228,16 @@ impl Journal {
         let ordinal = self.ordinal;
         let taken = match message {
             Message::Event(event) => {
-                if let Body::Tuned { number } = event.body {
-                    self.note(number, now);
-                }
+                let note = self.note(event);
                 self.ordinal += 1;
-                self.room(EVENT_BYTES, now).map(|block| block.event(event, ordinal))
+                // One does not go without the other: both are there, or both are lost.
+                let bytes = note.as_ref().map_or(0, |note| settings_bytes(note.text.len()));
+                self.room(bytes + EVENT_BYTES, now).map(|block| {
+                    if let Some(Note { number, text }) = &note {
+                        block.settings(*number, text, ordinal);
+                    }
+                    block.event(event, ordinal);
+                })
             }
             Message::Report(report) if report.is_signal() => {
                 let taken = self.room(REPORT_BYTES, now).map(|block| block.report(report, ordinal));
@@ -245,16 +250,11 @@ impl Journal {
         matches!(message, Message::Report(_))
     }
 
-    /// Puts settings `number` into the block that the event which names them goes into next.
-    #[cold]
-    fn note(&mut self, number: u64, now: Now) {
-        let found = self.notes.iter().flat_map(Receiver::try_iter).find(|n| n.number == number);
-        // Without them the event stands alone, and whoever lives it again is told what is missing.
-        let Some(Note { text, .. }) = found else { return };
-        let ordinal = self.ordinal;
-        if let Some(block) = self.room(settings_bytes(text.len()) + EVENT_BYTES, now) {
-            block.settings(number, &text, ordinal);
-        }
+    /// The settings that an event says are in force.
+    #[inline]
+    fn note(&self, event: &Event) -> Option<Note> {
+        let Body::Tuned { number } = event.body else { return None };
+        self.notes.iter().flat_map(Receiver::try_iter).find(|note| note.number == number)
     }
 
     fn send(&mut self) {
@@ -318,6 +318,8 @@ struct Writer {
     unsynced: bool,
     synced: Instant,
     counts: Arc<Counts>,
+    /// The settings in force, as they are written.
+    settings_noted: Vec<u8>,
 }
 
 impl Writer {
@@ -332,6 +334,7 @@ impl Writer {
             unsynced: false,
             synced: Instant::now(),
             counts,
+            settings_noted: Vec::new(),
         };
         writer.next_file()?;
         Ok(writer)
@@ -378,9 +381,25 @@ impl Writer {
     }
 
     fn append(&mut self, block: &mut Block) -> io::Result<()> {
+        let (noted, first) = block.noted();
         if self.file.is_none() || self.length >= self.settings.file_mb << 20 {
             self.next_file()?;
+            let known = std::mem::take(&mut self.settings_noted);
+            if !known.is_empty() {
+                // What comes now matters more: if this fails, so does that, and that is said.
+                let _ = self.put(&mut Block::of_noted(&known, first));
+            }
+            self.settings_noted = known;
         }
+        let noted = noted.to_owned();
+        self.put(block)?;
+        if !noted.is_empty() {
+            self.settings_noted = noted;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, block: &mut Block) -> io::Result<()> {
         let bytes = block.seal(self.run);
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         if let Err(e) = file.write_all(bytes) {

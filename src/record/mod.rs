@@ -26,6 +26,7 @@
 mod reader;
 
 use std::num::NonZeroU32;
+use std::ops::Range;
 
 use crate::event::{
     Body, COMPLETENESSES, Event, FeedState, Flags, Positive, Side, Stamp, Taker, Usd, VENUES,
@@ -191,6 +192,8 @@ pub struct Block {
     bytes: Vec<u8>,
     records: u32,
     first: u64,
+    /// Where the last settings are among the bytes.
+    settings: Range<usize>,
 }
 
 impl Block {
@@ -207,7 +210,7 @@ impl Block {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.bytes.resize(HEADER_BYTES, 0);
-        self.records = 0;
+        (self.records, self.settings) = (0, 0..0);
     }
 
     /// Whether nothing is in it.
@@ -253,9 +256,26 @@ impl Block {
     pub fn settings(&mut self, number: u64, text: &str, ordinal: u64) {
         self.begin(ordinal);
         let head = u64::from(TAG_SETTINGS) | (text.len() as u64) << 32;
+        let start = self.bytes.len();
         self.append(&[head, number]);
         self.bytes.extend_from_slice(text.as_bytes());
         self.bytes.resize(self.bytes.len().next_multiple_of(8), 0);
+        self.settings = start..self.bytes.len();
+    }
+
+    /// The last settings in it as they are written, and the number of events before its first.
+    #[must_use]
+    pub fn noted(&self) -> (&[u8], u64) {
+        (self.bytes.get(self.settings.clone()).unwrap_or(&[]), self.first)
+    }
+
+    /// A block of these settings alone.
+    #[must_use]
+    pub fn of_noted(settings: &[u8], ordinal: u64) -> Self {
+        let mut block = Self::with_capacity(settings.len());
+        block.first = ordinal;
+        block.bytes.extend_from_slice(settings);
+        block
     }
 
     fn begin(&mut self, ordinal: u64) {

@@ -26,6 +26,7 @@ pub mod jitter;
 pub mod status;
 pub mod service;
 pub mod reload;
+pub mod shift;
 pub mod venues;
 pub mod record;
 pub mod restore;

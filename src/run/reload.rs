@@ -23,19 +23,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crossbeam_channel::{Receiver, Sender, bounded, never};
 use signal_hook::consts::{SIGHUP, SIGUSR1};
 
+use super::shift::Relief;
 use super::tuned::{Difference, differences, shown, text};
 use super::{Failure, sinks};
 use crate::config::{Config, Layers};
 use crate::engine::Settings;
 use crate::engine::stage::{Tuning, Tunings};
 use crate::ledger::Ledger;
-use crate::output::Message;
 use crate::publish::Sink;
 use crate::publish::alert::{Changes, Channel, Hand};
 use crate::publish::journal::Note;
 use crate::ring::{Outlet, ring};
-use crate::stage::Turn;
-use crate::time::Now;
 
 /// Settings on their way to the journal at most.
 const NOTES: usize = 16;
@@ -68,13 +66,6 @@ pub struct Takers {
     pub alerts: Option<Changes>,
     /// Set when the latency log is to begin anew.
     pub renew: Arc<AtomicBool>,
-}
-
-/// Where another sink comes from, and where the one before it goes.
-#[derive(Debug)]
-pub struct Relief {
-    next: Receiver<Box<dyn Sink>>,
-    former: Sender<Box<dyn Sink>>,
 }
 
 impl Default for Takers {
@@ -270,79 +261,15 @@ fn is_shown(key: &str) -> bool {
     !(key.ends_with("url") || key.contains("urls.") || of_channel)
 }
 
-/// A sink that another may take the place of.
-pub struct Shift {
-    sink: Box<dyn Sink>,
-    leaving: Option<Box<dyn Sink>>,
-    relief: Relief,
-    closed: bool,
-}
-
-impl Shift {
-    /// Begins with `sink`.
-    #[must_use]
-    pub fn new(sink: Box<dyn Sink>, relief: Relief) -> Self {
-        Self { sink, leaving: None, relief, closed: false }
-    }
-
-    /// Lets the old one finish, then gives it back.
-    fn let_go(&mut self, now: Now) -> Turn {
-        let Some(mut sink) = self.leaving.take() else { return Turn::Done };
-        if sink.turn(now) == Turn::Done {
-            self.leaving = self.relief.former.try_send(sink).err().map(|e| e.into_inner());
-        } else {
-            self.leaving = Some(sink);
-        }
-        Turn::Idle
-    }
-
-    fn change(&mut self, now: Now) {
-        let Ok(next) = self.relief.next.try_recv() else { return };
-        let mut former = std::mem::replace(&mut self.sink, next);
-        former.close(now);
-        self.leaving = Some(former);
-    }
-}
-
-impl Sink for Shift {
-    fn name(&self) -> &'static str {
-        self.sink.name()
-    }
-
-    fn write(&mut self, now: Now, batch: &[Message]) {
-        self.sink.write(now, batch);
-    }
-
-    fn turn(&mut self, now: Now) -> Turn {
-        let leaving = self.let_go(now);
-        if self.leaving.is_none() && !self.closed {
-            self.change(now);
-        }
-        match self.sink.turn(now) {
-            Turn::Done => leaving,
-            turn => turn,
-        }
-    }
-
-    fn close(&mut self, now: Now) {
-        self.closed = true;
-        self.sink.close(now);
-    }
-
-    fn ledger(&self, ledger: &mut Ledger) {
-        self.sink.ledger(ledger);
-        if let Some(leaving) = &self.leaving {
-            leaving.ledger(ledger);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::output::Message;
+    use crate::run::shift::Shift;
     use crate::signal::{Kind, Report};
+    use crate::stage::Turn;
     use crate::symbol::Symbol;
-    use crate::time::Nanos;
+    use crate::time::{Nanos, Now};
 
     /// Counts under its own name; needs a few turns to end.
     struct Named(&'static str, u64, u32, bool);
@@ -420,7 +347,7 @@ mod tests {
             changes(&now, &wanted).unwrap(),
             [
                 "alert.channel.a is gone: in force",
-                "alert.channel.b.level ALERT -> WATCH: in force",
+                "alert.channel.b.level \"ALERT\" -> \"WATCH\": in force",
                 "alert.channel.b.url is another: in force",
                 "alert.channel.c is new: in force",
                 "alert.silence_s 10 -> 20: in force",

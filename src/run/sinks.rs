@@ -3,8 +3,9 @@
 use std::io;
 
 use super::Failure;
-use super::reload::{Shift, Takers};
+use super::reload::Takers;
 use super::restore::Past;
+use super::shift::Shift;
 use super::tuned;
 use crate::config::Config;
 use crate::publish::Sink;
