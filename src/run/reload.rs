@@ -265,6 +265,7 @@ fn is_shown(key: &str) -> bool {
 mod tests {
     use super::*;
     use crate::output::Message;
+    use crate::publish::alert::Alerts;
     use crate::run::shift::Shift;
     use crate::signal::{Kind, Report};
     use crate::stage::Turn;
@@ -324,6 +325,39 @@ mod tests {
         let mut all = reload.ledger().clone();
         shift.ledger(&mut all);
         assert_eq!(["a", "b", "c"].map(|name| all.get(name)), [1, 1, 1]);
+    }
+
+    #[test]
+    fn all_of_a_change_is_made_or_nothing() {
+        let flags = |flags: &[&str]| {
+            let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
+            Layers { flags, ..Layers::default() }
+        };
+        let alert = |alert: &str| format!("engine.levels.alert={alert}");
+        let layers = flags(&[&alert("0.55")]);
+        let config = Config::default();
+        let (mut reload, mut takers) = Reload::pair(&config, &layers, Arc::default());
+        let sink = Alerts::after(&config.alert, 7, None, None, takers.alerts.take()).unwrap();
+        let Tunings::Live(inlet) = &mut takers.tunings else { panic!("nothing may change") };
+        let line = "engine.levels.alert 0.5 -> 0.55: in force";
+        assert_eq!(reload.read(), Ok(vec![line.to_owned()]));
+        reload.layers = flags(&[&alert("0.6")]);
+        assert_eq!(reload.read(), Err(BUSY.to_owned()), "the engine has not taken the first");
+        let taken = |tuning: Option<Tuning>| tuning.map(|t| (t.number, t.settings.levels.alert));
+        assert_eq!(taken(inlet.pop()), Some((1, 0.55)));
+        for (more, why) in [
+            ("engine.levels.watch=0.7", "engine: levels."),
+            ("alert.channel=[{kind=\"webhook\", token_file=\"/nowhere\"}]", "channel webhook: "),
+        ] {
+            reload.layers = flags(&[&alert("0.6"), more]);
+            let refused = reload.read().unwrap_err();
+            assert!(refused.starts_with(why), "{refused}");
+            assert_eq!(taken(inlet.pop()), None);
+        }
+        reload.layers = flags(&[&alert("0.6")]);
+        assert!(reload.read().is_ok());
+        assert_eq!(taken(inlet.pop()), Some((2, 0.6)));
+        assert_eq!(sink.books().count(), 0);
     }
 
     #[test]
