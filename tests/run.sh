@@ -33,9 +33,9 @@ tools=${CARGO_TARGET_DIR:-target}/tools
 "$tools/bin/python" -c 'import hdrh' 2>/dev/null ||
     { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet hdrhistogram==0.10.8; } ||
     echo "no independent reader of latency logs: its test will skip" >&2
-cargo build --release --quiet
-cargo test "$@"
-# Whoever asks for some tests only does not ask for this.
+# Counts the instructions of the hot path, and builds the optimised program on the way, which a test compares
+# with. Whoever asks for some tests only does not ask for this.
 if [ $# = 0 ]; then
     cargo bench --quiet --bench instructions
 fi
+cargo test "$@"
