@@ -110,15 +110,21 @@ fn mute() -> (TcpListener, u16) {
     (listener, port)
 }
 
-#[test]
-fn asked_twice_it_ends_at_once() {
+/// A run that is live and has been asked to end, with a Redis that never says a word.
+fn asked_with_a_silent_redis() -> (Scene, TcpListener) {
     let mut scene = Scene::open();
-    let (_listener, port) = mute();
+    let (listener, port) = mute();
     let redis = format!("redis.url=redis://127.0.0.1:{port}");
-    // A Redis that is silent holds up the end for 1.5 s, which leaves time to ask again.
     scene.start(&[], &[&redis]);
     scene.until_live();
     scene.signal("TERM");
+    (scene, listener)
+}
+
+#[test]
+fn asked_twice_it_ends_at_once() {
+    // A Redis that is silent holds up the end for 1.5 s, which leaves time to ask again.
+    let (mut scene, _silent) = asked_with_a_silent_redis();
     thread::sleep(Duration::from_millis(300));
     scene.signal("TERM");
     let status = scene.end();
@@ -128,12 +134,7 @@ fn asked_twice_it_ends_at_once() {
 
 #[test]
 fn a_sink_that_is_silent_does_not_hold_up_the_end() {
-    let mut scene = Scene::open();
-    let (_listener, port) = mute();
-    let redis = format!("redis.url=redis://127.0.0.1:{port}");
-    scene.start(&[], &[&redis]);
-    scene.until_live();
-    scene.signal("TERM");
+    let (mut scene, _silent) = asked_with_a_silent_redis();
     let asked = Instant::now();
     let status = scene.end();
     eprintln!("with a silent Redis drained in {:?}", asked.elapsed());

@@ -2,6 +2,7 @@
 
 use super::frame::Listed;
 use super::keys::Key;
+use crate::signal::Level;
 
 /// Longest filter, characters.
 const FILTER_MAX: usize = 16;
@@ -73,7 +74,7 @@ impl Order {
     #[must_use]
     pub fn sort<'a>(self, list: impl Iterator<Item = &'a Listed>) -> Vec<&'a Listed> {
         let mut sorted: Vec<_> = list.collect();
-        let level = |listed: &Listed| LEVELS.iter().position(|level| *level == listed.1);
+        let level = |listed: &Listed| Level::ALL.iter().position(|level| level.name() == listed.1);
         let known = |value: Option<f64>| value.unwrap_or(f64::NEG_INFINITY);
         sorted.sort_by(|a, b| {
             let by =
@@ -91,8 +92,6 @@ impl Order {
         sorted
     }
 }
-
-const LEVELS: [&str; 5] = ["NONE", "WATCH", "ALERT", "CRITICAL", "EXTREME"];
 
 /// What a key asks for beyond the view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
