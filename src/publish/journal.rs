@@ -129,7 +129,7 @@ const BLOCK_BYTES: usize = 256 << 10;
 const BEGIN_WITH: usize = BLOCK_BYTES / EVENT_BYTES;
 /// Blocks on their way at most: 8 MiB.
 const BLOCKS: usize = 32;
-/// A signal goes off at once while this many are empty.
+/// While this many are empty a signal goes off at once, and the rest when it is due; else only full blocks do.
 const SPARE: usize = BLOCKS / 2;
 /// How often `Fsync::Interval` syncs.
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -284,7 +284,9 @@ impl Sink for Journal {
         if self.courier.is_done() {
             return Turn::Done;
         }
-        let due = now.mono.since(self.since) >= self.flush_ns;
+        // A disk that stalls is given fewer and fuller blocks, or all would be on their way with little in them.
+        let has_spare = self.courier.spare() >= SPARE;
+        let due = has_spare && now.mono.since(self.since) >= self.flush_ns;
         if due && self.block.is_some() {
             self.send();
             return Turn::Worked;
